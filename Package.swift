@@ -1,0 +1,110 @@
+// swift-tools-version: 6.1
+// Targets from the bottom layer up; the dependency lists are the architecture (HOW_IT_WORKS.md).
+
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+let package = Package(
+    name: "study",
+    products: [
+        .executable(name: "study", targets: ["StudyCommand"]),
+        .executable(name: "study-kernel", targets: ["KernelHost"]),
+        .library(name: "Study", type: .dynamic, targets: ["Study"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/hummingbird-project/swift-mustache", from: "2.1.1"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
+    ],
+    targets: [
+        // C libraries: a module map and a shim each, no logic.
+        .systemLibrary(
+            name: "CGit2", path: "Sources/System/CGit2", pkgConfig: "libgit2",
+            providers: [.apt(["libgit2-dev"])]),
+        .systemLibrary(
+            name: "CArchive", path: "Sources/System/CArchive", pkgConfig: "libarchive",
+            providers: [.apt(["libarchive-dev"])]),
+        .systemLibrary(
+            name: "CCommonMark", path: "Sources/System/CCommonMark",
+            providers: [.apt(["libcmark-gfm-dev", "libcmark-gfm-extensions-dev"])]),
+
+        // Numbers: nothing here knows of runs, notebooks or bundles. OpenBLAS is loaded by `dlopen`
+        // (its core must be pinned first), so nothing links it.
+        .target(
+            name: "EngineKernels",
+            cSettings: [
+                // Contraction off and -O3 in debug builds too: the bits and the speed of the kernels
+                // are the same whatever the configuration.
+                .unsafeFlags(["-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra"])
+            ]),
+        .target(
+            name: "Engine", dependencies: ["EngineKernels"],
+            swiftSettings: strict),
+
+        // What kernel and recorder say to each other.
+        .target(name: "Events", swiftSettings: strict),
+
+        // What a cell imports, and the process that runs cells.
+        .target(name: "Study", dependencies: ["Engine", "Events"], swiftSettings: strict),
+        .executableTarget(name: "KernelHost", swiftSettings: strict),
+
+        .target(
+            name: "Provenance",
+            dependencies: [
+                "CGit2", "Events",
+                .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "Crypto", package: "swift-crypto"),
+            ],
+            swiftSettings: strict),
+        .target(
+            name: "Notebook",
+            dependencies: [
+                "CCommonMark", "Events",
+                .product(name: "Yams", package: "Yams"),
+                .product(name: "Subprocess", package: "swift-subprocess"),
+                .product(name: "SystemPackage", package: "swift-system"),
+                .product(name: "Crypto", package: "swift-crypto"),
+            ],
+            swiftSettings: strict),
+        .target(
+            name: "Export",
+            dependencies: [
+                "CArchive", "Notebook", "Provenance",
+                .product(name: "Mustache", package: "swift-mustache"),
+                .product(name: "Crypto", package: "swift-crypto"),
+            ],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "StudyCommand",
+            dependencies: [
+                "Events", "Notebook", "Provenance", "Export",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict),
+
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
+        .testTarget(
+            name: "EngineTests", dependencies: ["Engine", "TestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "NotebookTests", dependencies: ["Notebook", "Events", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ProvenanceTests", dependencies: ["Provenance", "Events", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ExportTests", dependencies: ["Export", "Provenance", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "StudyCommandTests", dependencies: ["TestSupport"], swiftSettings: strict),
+    ]
+)

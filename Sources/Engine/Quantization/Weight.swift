@@ -1,0 +1,67 @@
+// A linear layer's weight, dense or quantised: the one type that models hold and the GEMM decodes.
+
+/// A matrix `[output, input]` in the form in which it is stored.
+public enum Weight: Sendable {
+    /// f32, bf16 or f16.
+    case dense(Tensor)
+    case int8(Int8Matrix)
+    case nf4(NF4Matrix)
+
+    /// `[output, input]`.
+    public var shape: [Int] {
+        switch self {
+        case .dense(let tensor): tensor.shape
+        case .int8(let matrix): matrix.codes.shape
+        case .nf4(let matrix): matrix.shape
+        }
+    }
+}
+
+/// A matrix in 8-bit integers, one scale a row: `w = code · absmax / 127` (LLM.int8, arXiv:2208.07339).
+public struct Int8Matrix: Sendable {
+    /// `[output, input]`, i8.
+    public var codes: Tensor
+    /// `[output]`, f32: the largest magnitude of each row.
+    public var absmax: Tensor
+    public init(codes: Tensor, absmax: Tensor) {
+        self.codes = codes
+        self.absmax = absmax
+    }
+}
+
+/// A matrix in 4-bit NormalFloat (QLoRA, arXiv:2305.14314): two codes a byte, the first in the high half,
+/// flattened row-major in blocks of 64 with one scale each.
+public struct NF4Matrix: Sendable {
+    /// `[output, input]`.
+    public var shape: [Int]
+    /// `[⌈count / 2⌉]`, u8.
+    public var packed: Tensor
+    /// `[⌈count / 64⌉]`, f32: each block's scale as decoding uses it (already restored where it was
+    /// quantised doubly).
+    public var absmax: Tensor
+    /// The scales' own quantisation, where there is one; kept for saving and for counting memory.
+    public var doubleQuantization: DoubleQuantization?
+
+    public struct DoubleQuantization: Sendable {
+        /// `[⌈count / 64⌉]`, u8: indices into the signed 8-bit dynamic map.
+        public var codes: Tensor
+        /// `[⌈blocks / 256⌉]`, f32.
+        public var absmax: Tensor
+        /// The mean that was subtracted first.
+        public var offset: Float
+        public init(codes: Tensor, absmax: Tensor, offset: Float) {
+            self.codes = codes
+            self.absmax = absmax
+            self.offset = offset
+        }
+    }
+
+    public init(
+        shape: [Int], packed: Tensor, absmax: Tensor, doubleQuantization: DoubleQuantization? = nil
+    ) {
+        self.shape = shape
+        self.packed = packed
+        self.absmax = absmax
+        self.doubleQuantization = doubleQuantization
+    }
+}

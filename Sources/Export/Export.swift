@@ -1,0 +1,2 @@
+// What leaves the house: bundles and reports.
+internal import Provenance

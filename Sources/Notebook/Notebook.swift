@@ -1,0 +1,2 @@
+// Markdown in, events out.
+internal import Events

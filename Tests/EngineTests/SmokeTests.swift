@@ -1,0 +1,7 @@
+import Testing
+
+@Suite struct `Engine` {
+    @Test func `loads`() {
+        #expect(Bool(true))
+    }
+}

@@ -1,0 +1,7 @@
+import Testing
+
+@Suite struct `Export` {
+    @Test func `loads`() {
+        #expect(Bool(true))
+    }
+}

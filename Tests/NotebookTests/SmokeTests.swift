@@ -1,0 +1,7 @@
+import Testing
+
+@Suite struct `Notebook` {
+    @Test func `loads`() {
+        #expect(Bool(true))
+    }
+}

@@ -1,0 +1,7 @@
+import Testing
+
+@Suite struct `Provenance` {
+    @Test func `loads`() {
+        #expect(Bool(true))
+    }
+}

@@ -1,0 +1,7 @@
+import Testing
+
+@Suite struct `StudyCommand` {
+    @Test func `loads`() {
+        #expect(Bool(true))
+    }
+}
