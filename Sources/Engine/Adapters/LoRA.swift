@@ -83,7 +83,8 @@ public struct LoRAModule: Sendable {
     public init(a: Tensor, b: Tensor, scale: Float) {
         precondition(
             a.shape.count == 2 && b.shape.count == 2 && a.shape[0] == b.shape[1],
-            "a LoRA update needs A [rank, input] and B [output, rank], not \(a.shape) and \(b.shape)")
+            "a LoRA update needs A [rank, input] and B [output, rank], not \(a.shape) and \(b.shape)"
+        )
         self.a = a
         self.b = b
         self.scale = scale

@@ -1,0 +1,41 @@
+# The only commands a newcomer needs. `make` lists them.
+
+STUDY  := .build/release/study
+PREFIX ?= /usr/local
+
+.PHONY: help setup build demo test format format-check install bench clean
+
+help:
+	@echo "make demo      set up, build, run studies/lora70b.md"
+	@echo "make test      set up, build, pass every test"
+	@echo "make install   put \`study\` under PREFIX (now $(PREFIX))"
+	@echo "make format    lay out the source as CI wants it"
+	@echo "make bench     ours and each peer in one run (takes long; installs peers from PyPI)"
+
+setup:
+	@Scripts/setup.sh
+
+build: setup
+	@Scripts/build.sh
+
+demo: build
+	@$(STUDY) run studies/lora70b.md
+
+test: setup
+	@Scripts/build.sh --build-tests
+	@Scripts/test.sh
+
+format:
+	@swift format format --in-place --parallel --recursive Sources Tests Benchmarks Package.swift
+
+format-check:
+	@swift format lint --strict --parallel --recursive Sources Tests Benchmarks Package.swift
+
+install: build
+	@Scripts/install.sh "$(PREFIX)"
+
+bench: build
+	@Benchmarks/run.sh
+
+clean:
+	@rm -rf .build
