@@ -30,7 +30,10 @@ public enum Event: Sendable, Equatable {
 
 /// What the recorder tells the kernel.
 public enum Reply: Sendable, Equatable {
-    case runCell(Int)
+    /// Comes first, once.
+    case begin(RunSettings)
+    /// Load `library` and call its function `entry`.
+    case runCell(Int, library: String, entry: String)
     /// Ctrl-C: the cell may stop at the next place that asks `Run.isCancelled`.
     case cancel
     case flushed(request: UInt64)
@@ -40,6 +43,47 @@ public enum Reply: Sendable, Equatable {
     case refused(request: UInt64, reason: String)
     /// No more cells: leave with exit code 0.
     case finish
+}
+
+/// What a run is told before its first cell.
+public struct RunSettings: Sendable, Equatable {
+    public var runID: String
+    /// The study's path as messages show it.
+    public var study: String
+    public var seed: UInt64
+    /// Threads the engine may use; 0 for as many as there are cores.
+    public var threads: Int
+    /// "portable" or "blas".
+    public var tier: String
+    /// A folder of the run's own, for what cells write before it becomes an artifact.
+    public var scratch: String
+    public var parameters: [ParameterSetting]
+
+    public init(
+        runID: String, study: String, seed: UInt64, threads: Int, tier: String, scratch: String,
+        parameters: [ParameterSetting]
+    ) {
+        self.runID = runID
+        self.study = study
+        self.seed = seed
+        self.threads = threads
+        self.tier = tier
+        self.scratch = scratch
+        self.parameters = parameters
+    }
+}
+
+/// One parameter of the study: its value in text, as `String(describing:)` writes it.
+public struct ParameterSetting: Sendable, Equatable {
+    public var name: String
+    /// "Int", "Double", "Bool" or "String".
+    public var type: String
+    public var text: String
+    public init(name: String, type: String, text: String) {
+        self.name = name
+        self.type = type
+        self.text = text
+    }
 }
 
 /// Nanoseconds since 1970-01-01 00:00 UTC.
@@ -211,20 +255,47 @@ public struct ProgressRecord: Sendable, Equatable {
     }
 }
 
-/// Why a cell ended early, as the kernel knows it. Traps and signals the recorder finds out itself.
+/// Why a cell ended early, as the kernel knows it. A kernel that was killed says nothing; the
+/// recorder finds that out itself.
 public struct FailureRecord: Sendable, Equatable {
+    public enum Reason: String, Sendable {
+        /// The cell's code threw, and nothing caught it.
+        case thrown
+        /// The cell called `exit`.
+        case exit
+        /// A trap or a signal: `signal` says which.
+        case trap
+        /// The cell could not be loaded, or the conversation broke.
+        case kernel
+    }
+
     public var cell: Int
-    /// "thrown", "exit", "protocol".
-    public var reason: String
+    public var reason: Reason
     public var message: String
-    /// The Markdown line where known, else 0.
-    public var line: Int
-    public var column: Int
-    public init(cell: Int, reason: String, message: String, line: Int = 0, column: Int = 0) {
+    /// The signal's number for a trap, the status for an exit, else 0.
+    public var code: Int
+    /// Where it happened, innermost first; the recorder turns them into lines.
+    public var frames: [FrameAddress]
+
+    public init(
+        cell: Int, reason: Reason, message: String, code: Int = 0, frames: [FrameAddress] = []
+    ) {
         self.cell = cell
         self.reason = reason
         self.message = message
-        self.line = line
-        self.column = column
+        self.code = code
+        self.frames = frames
+    }
+}
+
+/// A place in the code of a loaded object, as a symbolizer takes it.
+public struct FrameAddress: Sendable, Equatable {
+    /// The path of the object that holds the code.
+    public var object: String
+    /// The address less the object's load address; that of the call, not of what follows it.
+    public var offset: UInt64
+    public init(object: String, offset: UInt64) {
+        self.object = object
+        self.offset = offset
     }
 }
