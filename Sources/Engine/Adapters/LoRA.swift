@@ -30,8 +30,12 @@ public struct LoRA: Sendable, Hashable {
     public var alphaPattern: [Pattern<Double>]
     /// Modules trained and saved whole, such as "lm_head".
     public var modulesToSave: [String]
+    /// Modules left out although `targets` names them.
+    public var excluded: Targets?
+    /// The only layers that get an update, where not all of them do.
+    public var layers: [Int]?
 
-    /// Which linear layers get an update.
+    /// Which linear layers get an update; LoRA+Matching.swift decides by it.
     public enum Targets: Sendable, Hashable {
         /// Every linear layer except the output embedding.
         case allLinear
@@ -58,7 +62,8 @@ public struct LoRA: Sendable, Hashable {
     public init(
         rank: Int = 8, alpha: Double = 8, targets: Targets = .allLinear, dropout: Double = 0,
         isRankStabilized: Bool = false, rankPattern: [Pattern<Int>] = [],
-        alphaPattern: [Pattern<Double>] = [], modulesToSave: [String] = []
+        alphaPattern: [Pattern<Double>] = [], modulesToSave: [String] = [],
+        excluded: Targets? = nil, layers: [Int]? = nil
     ) {
         precondition(rank > 0, "a LoRA rank is at least 1, not \(rank)")
         self.rank = rank
@@ -69,6 +74,8 @@ public struct LoRA: Sendable, Hashable {
         self.rankPattern = rankPattern
         self.alphaPattern = alphaPattern
         self.modulesToSave = modulesToSave
+        self.excluded = excluded
+        self.layers = layers
     }
 }
 
@@ -98,11 +105,15 @@ public struct LoRAAdapter: Sendable {
     public var modules: [String: LoRAModule]
     /// Whole weights trained beside the updates (`modules_to_save`), by parameter name.
     public var savedModules: [String: Tensor]
+    /// What PEFT's files said beyond this, where the adapter was read from them.
+    public var origin: PEFTOrigin?
     public init(
-        configuration: LoRA, modules: [String: LoRAModule], savedModules: [String: Tensor] = [:]
+        configuration: LoRA, modules: [String: LoRAModule], savedModules: [String: Tensor] = [:],
+        origin: PEFTOrigin? = nil
     ) {
         self.configuration = configuration
         self.modules = modules
         self.savedModules = savedModules
+        self.origin = origin
     }
 }
