@@ -1,2 +1,0 @@
-// Markdown in, events out.
-internal import Events

@@ -1,7 +1,0 @@
-import Testing
-
-@Suite struct `Notebook` {
-    @Test func `loads`() {
-        #expect(Bool(true))
-    }
-}
