@@ -63,6 +63,7 @@ let package = Package(
             dependencies: [
                 "CGit2", "Events",
                 .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "GRDBSQLite", package: "GRDB.swift"),
                 .product(name: "Crypto", package: "swift-crypto"),
             ],
             swiftSettings: strict),

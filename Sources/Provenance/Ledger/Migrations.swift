@@ -1,0 +1,243 @@
+// The tables, in the order in which versions of `study` brought them. A migration that has left the
+// house is never edited; a change is a new one at the end.
+
+internal import GRDB
+
+enum Migrations {
+    static var migrator: DatabaseMigrator {
+        var migrator = DatabaseMigrator()
+        migrator.registerMigration("1: runs, cells, metrics and what they need") { db in
+            try db.execute(sql: tables)
+            for trigger in seals { try db.execute(sql: trigger) }
+        }
+        return migrator
+    }
+
+    /// `run` in every table is `run.number`. Ordinals count from 0 in the order things happened.
+    /// REAL columns would lose the sign of -0.0 (SQLite stores whole numbers as integers there), so
+    /// values that must keep their bits are ANY; a NaN is NULL.
+    private static let tables = """
+        CREATE TABLE source (
+            sha256 TEXT NOT NULL PRIMARY KEY, text TEXT NOT NULL
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE run (
+            number INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            study TEXT NOT NULL,
+            title TEXT NOT NULL,
+            source TEXT NOT NULL REFERENCES source(sha256),
+            seed TEXT NOT NULL,
+            tier TEXT NOT NULL,
+            threads INTEGER NOT NULL,
+            command TEXT NOT NULL,
+            release TEXT NOT NULL,
+            began INTEGER NOT NULL,
+            commit_id TEXT, branch TEXT, remote TEXT, snapshot TEXT,
+            replay_of TEXT,
+            imported TEXT
+        ) STRICT;
+        CREATE INDEX run_by_began ON run(began);
+        CREATE INDEX run_by_study ON run(study, began);
+
+        CREATE TABLE process (
+            run INTEGER PRIMARY KEY REFERENCES run(number),
+            pid INTEGER NOT NULL, start_ticks INTEGER NOT NULL, boot_id TEXT NOT NULL,
+            namespace TEXT NOT NULL, heartbeat INTEGER NOT NULL
+        ) STRICT;
+
+        CREATE TABLE parameter (
+            run INTEGER NOT NULL REFERENCES run(number), ordinal INTEGER NOT NULL,
+            name TEXT NOT NULL, type TEXT NOT NULL, value TEXT NOT NULL,
+            PRIMARY KEY (run, ordinal)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE tolerance (
+            run INTEGER NOT NULL REFERENCES run(number), ordinal INTEGER NOT NULL,
+            metric TEXT NOT NULL, absolute ANY, relative ANY, ulps INTEGER, seeds INTEGER,
+            PRIMARY KEY (run, ordinal)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE environment (
+            run INTEGER NOT NULL REFERENCES run(number), ordinal INTEGER NOT NULL,
+            name TEXT NOT NULL, value TEXT NOT NULL,
+            PRIMARY KEY (run, ordinal)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE change (
+            run INTEGER NOT NULL REFERENCES run(number), ordinal INTEGER NOT NULL,
+            path TEXT NOT NULL, kind TEXT NOT NULL,
+            PRIMARY KEY (run, ordinal)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE omission (
+            run INTEGER NOT NULL REFERENCES run(number), ordinal INTEGER NOT NULL,
+            path TEXT NOT NULL, size INTEGER NOT NULL, reason TEXT NOT NULL,
+            PRIMARY KEY (run, ordinal)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE cell (
+            run INTEGER NOT NULL REFERENCES run(number), cell INTEGER NOT NULL,
+            id TEXT NOT NULL, first_line INTEGER NOT NULL, last_line INTEGER NOT NULL,
+            sha256 TEXT NOT NULL, began INTEGER, ended INTEGER,
+            state TEXT NOT NULL DEFAULT 'pending',
+            PRIMARY KEY (run, cell)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE output (
+            run INTEGER NOT NULL REFERENCES run(number), ordinal INTEGER NOT NULL,
+            cell INTEGER NOT NULL, stream TEXT NOT NULL, bytes BLOB NOT NULL,
+            PRIMARY KEY (run, ordinal)
+        ) STRICT;
+
+        CREATE TABLE series (
+            id INTEGER PRIMARY KEY,
+            run INTEGER NOT NULL REFERENCES run(number), cell INTEGER NOT NULL,
+            name TEXT NOT NULL, arm TEXT NOT NULL,
+            count INTEGER NOT NULL DEFAULT 0,
+            last_step INTEGER, last_value ANY, minimum ANY, maximum ANY,
+            sealed INTEGER NOT NULL DEFAULT 0,
+            UNIQUE (run, cell, name, arm)
+        ) STRICT;
+        CREATE INDEX series_by_name ON series(name, run);
+
+        CREATE TABLE point (
+            series INTEGER NOT NULL REFERENCES series(id), ordinal INTEGER NOT NULL,
+            step INTEGER NOT NULL, value ANY, time INTEGER NOT NULL,
+            PRIMARY KEY (series, ordinal)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE proportion (
+            series INTEGER NOT NULL REFERENCES series(id), ordinal INTEGER NOT NULL,
+            count INTEGER NOT NULL, total INTEGER NOT NULL, judge TEXT NOT NULL,
+            PRIMARY KEY (series, ordinal)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE claim (
+            run INTEGER NOT NULL REFERENCES run(number), ordinal INTEGER NOT NULL,
+            cell INTEGER NOT NULL, text TEXT NOT NULL, holds INTEGER NOT NULL, evidence TEXT NOT NULL,
+            PRIMARY KEY (run, ordinal)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE inline_value (
+            run INTEGER NOT NULL REFERENCES run(number), position INTEGER NOT NULL,
+            text TEXT NOT NULL,
+            PRIMARY KEY (run, position)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE artifact (
+            run INTEGER NOT NULL REFERENCES run(number), ordinal INTEGER NOT NULL,
+            cell INTEGER NOT NULL, name TEXT NOT NULL, media_type TEXT NOT NULL, kind TEXT NOT NULL,
+            sha256 TEXT NOT NULL, size INTEGER NOT NULL, is_folder INTEGER NOT NULL,
+            PRIMARY KEY (run, ordinal)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE artifact_file (
+            run INTEGER NOT NULL REFERENCES run(number), artifact INTEGER NOT NULL,
+            path TEXT NOT NULL, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
+            is_executable INTEGER NOT NULL,
+            PRIMARY KEY (run, artifact, path)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE figure (
+            run INTEGER NOT NULL REFERENCES run(number), ordinal INTEGER NOT NULL,
+            cell INTEGER NOT NULL, title TEXT NOT NULL, alternative_text TEXT NOT NULL,
+            script TEXT NOT NULL, data TEXT NOT NULL,
+            PRIMARY KEY (run, ordinal)
+        ) STRICT;
+
+        CREATE TABLE item (
+            run INTEGER NOT NULL REFERENCES run(number), ordinal INTEGER NOT NULL,
+            cell INTEGER NOT NULL, evaluation TEXT NOT NULL, arm TEXT NOT NULL,
+            position INTEGER NOT NULL, prompt TEXT NOT NULL, answer TEXT NOT NULL,
+            judge TEXT NOT NULL, label TEXT NOT NULL, restricted INTEGER NOT NULL,
+            PRIMARY KEY (run, ordinal)
+        ) STRICT;
+
+        CREATE TABLE input (
+            run INTEGER NOT NULL REFERENCES run(number), ordinal INTEGER NOT NULL,
+            cell INTEGER NOT NULL, written TEXT NOT NULL, path TEXT NOT NULL, kind TEXT NOT NULL,
+            sha256 TEXT NOT NULL, size INTEGER NOT NULL, is_folder INTEGER NOT NULL,
+            tracking TEXT NOT NULL, is_stored INTEGER NOT NULL, changed TEXT,
+            PRIMARY KEY (run, ordinal)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE input_file (
+            run INTEGER NOT NULL REFERENCES run(number), input INTEGER NOT NULL,
+            path TEXT NOT NULL, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
+            PRIMARY KEY (run, input, path)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE stream (
+            run INTEGER NOT NULL REFERENCES run(number), name TEXT NOT NULL, draws TEXT NOT NULL,
+            PRIMARY KEY (run, name)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE digest (
+            run INTEGER NOT NULL REFERENCES run(number), ordinal INTEGER NOT NULL,
+            cell INTEGER NOT NULL, series TEXT NOT NULL, step INTEGER NOT NULL, digest TEXT NOT NULL,
+            PRIMARY KEY (run, ordinal)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE failure (
+            run INTEGER NOT NULL REFERENCES run(number), ordinal INTEGER NOT NULL,
+            cell INTEGER NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL,
+            line INTEGER NOT NULL, column_number INTEGER NOT NULL,
+            PRIMARY KEY (run, ordinal)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE verdict (
+            run INTEGER PRIMARY KEY REFERENCES run(number),
+            original TEXT NOT NULL, rung TEXT NOT NULL, json TEXT NOT NULL
+        ) STRICT;
+
+        CREATE TABLE seal (
+            run INTEGER PRIMARY KEY REFERENCES run(number),
+            status TEXT NOT NULL CHECK (status IN ('succeeded', 'failed', 'interrupted', 'lost')),
+            ended INTEGER NOT NULL, sha256 TEXT NOT NULL, headline TEXT NOT NULL
+        ) STRICT;
+
+        CREATE TABLE file_digest (
+            device INTEGER NOT NULL, inode INTEGER NOT NULL, size INTEGER NOT NULL,
+            modified INTEGER NOT NULL, changed INTEGER NOT NULL, sha256 TEXT NOT NULL,
+            PRIMARY KEY (device, inode)
+        ) STRICT, WITHOUT ROWID;
+        """
+
+    /// A sealed run is read-only, whoever holds the file. `process` is left out (its heartbeat is no
+    /// part of the record), and `verdict` (it is written after the replay's own run is sealed).
+    private static var seals: [String] {
+        let byRun = [
+            "parameter", "tolerance", "environment", "change", "omission", "cell", "output",
+            "series",
+            "claim", "inline_value", "artifact", "artifact_file", "figure", "item", "input",
+            "input_file", "stream", "digest", "failure",
+        ]
+        var triggers: [String] = []
+        func guardTable(_ table: String, _ event: String, _ row: String, _ condition: String) {
+            triggers.append(
+                """
+                CREATE TRIGGER \(table)_sealed_\(event.lowercased()) BEFORE \(event) ON \(table)
+                WHEN \(condition)
+                BEGIN SELECT RAISE(ABORT, 'this run is sealed: its \(table) rows are read-only'); END
+                """)
+        }
+        for table in byRun {
+            for (event, row) in [("INSERT", "NEW"), ("UPDATE", "OLD"), ("DELETE", "OLD")] {
+                guardTable(table, event, row, "EXISTS (SELECT 1 FROM seal WHERE run = \(row).run)")
+            }
+        }
+        for (event, row) in [("UPDATE", "OLD"), ("DELETE", "OLD")] {
+            guardTable("run", event, row, "EXISTS (SELECT 1 FROM seal WHERE run = OLD.number)")
+            guardTable("seal", event, row, "1")
+        }
+        // Points arrive by the hundred thousand: the flag in the series costs less than a look at `seal`.
+        for table in ["point", "proportion"] {
+            for (event, row) in [("INSERT", "NEW"), ("UPDATE", "OLD"), ("DELETE", "OLD")] {
+                guardTable(
+                    table, event, row, "(SELECT sealed FROM series WHERE id = \(row).series) <> 0")
+            }
+        }
+        return triggers
+    }
+}

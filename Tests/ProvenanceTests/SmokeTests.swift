@@ -1,7 +1,0 @@
-import Testing
-
-@Suite struct `Provenance` {
-    @Test func `loads`() {
-        #expect(Bool(true))
-    }
-}
