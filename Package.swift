@@ -95,7 +95,8 @@ let package = Package(
 
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(
-            name: "EngineTests", dependencies: ["Engine", "TestSupport"], swiftSettings: strict),
+            name: "EngineTests", dependencies: ["Engine", "EngineKernels", "TestSupport"],
+            swiftSettings: strict),
         .testTarget(
             name: "NotebookTests", dependencies: ["Notebook", "Events", "TestSupport"],
             swiftSettings: strict),

@@ -1,7 +1,49 @@
+// Which variant of the kernels this process uses: chosen once, from the CPU's features and the
+// environment variable STUDY_KERNELS (avx512, avx2 or scalar), which can only choose a lower one.
 #include "EngineKernels.h"
+#include "simd_types.h"
+#include <stdatomic.h>
+#include <stdlib.h>
 
-const char *ek_kernel_name(void) {
-    if (__builtin_cpu_supports("avx512f")) return "avx512";
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return "avx2";
-    return "scalar";
+static atomic_int chosen = -1;
+
+static int supported(void) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
+        !__builtin_cpu_supports("f16c")) return 0;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) return 2;
+    return 1;
+#else
+    return 0;
+#endif
+}
+
+static const char *const names[3] = {"scalar", "avx2", "avx512"};
+
+int ek_variant(void) {
+    int variant = atomic_load_explicit(&chosen, memory_order_relaxed);
+    if (__builtin_expect(variant >= 0, 1)) return variant;
+    variant = supported();
+    const char *wanted = getenv("STUDY_KERNELS");
+    if (wanted) {
+        for (int i = 0; i < variant; i++) {
+            if (strcmp(wanted, names[i]) == 0) variant = i;
+        }
+    }
+    atomic_store_explicit(&chosen, variant, memory_order_relaxed);
+    return variant;
+}
+
+const char *ek_kernel_name(void) { return names[ek_variant()]; }
+
+bool ek_use_kernels(const char *name) {
+    for (int i = 0; i <= supported(); i++) {
+        if (strcmp(name, names[i]) == 0) {
+            atomic_store_explicit(&chosen, i, memory_order_relaxed);
+            return true;
+        }
+    }
+    return false;
 }

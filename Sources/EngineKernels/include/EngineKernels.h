@@ -1,8 +1,98 @@
-// The portable tier's loops. Every function here gives the same bits for any thread count and on
-// any kernel (AVX-512, AVX2, plain C); how, is said at each.
+// The portable tier's loops. Every function here gives the same bits for any thread count and on any
+// kernel (AVX-512, AVX2, plain C): each element is computed by one fixed sequence of correctly
+// rounded operations, whoever computes it. What the numbers mean is Swift's affair (Sources/Engine).
 #pragma once
-#include <stdint.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
-/// The name of the kernel set chosen for this CPU: "avx512", "avx2" or "scalar".
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// MARK: Which kernels, how many threads
+
+/// The name of the kernel set this process uses: "avx512", "avx2" or "scalar".
 const char *_Nonnull ek_kernel_name(void);
+/// Chooses the named set; false where this CPU cannot run it. For tests; not while kernels run.
+bool ek_use_kernels(const char *_Nonnull name);
+
+/// Threads that share the work: STUDY_THREADS, or else the CPUs online.
+int ek_threads(void);
+void ek_set_threads(int count);
+
+/// Calls `body(context, i)` for every i in 0..<count on the pool, and returns when all are done.
+/// Order and thread are left to chance; inside a body, nested calls run serially.
+void ek_parallel(
+    ptrdiff_t count, void (*_Nonnull body)(void *_Nullable context, ptrdiff_t index),
+    void *_Nullable context);
+
+// MARK: Matrices
+
+typedef enum ek_dtype { EK_F32 = 0, EK_BF16 = 1, EK_F16 = 2, EK_I8 = 3, EK_NF4 = 4 } ek_dtype;
+
+/// An operand of a product: a row-major matrix of any element type, or its transpose.
+typedef struct ek_matrix {
+    const void *_Nullable data;
+    ek_dtype dtype;
+    /// The operand is the transpose of what is stored.
+    bool transposed;
+    /// Elements from one stored row to the next; for NF4 the row's length.
+    ptrdiff_t stride;
+    /// I8: absmax of each stored row (w = code · absmax / 127). NF4: absmax of each block of 64 along
+    /// the flattened matrix.
+    const float *_Nullable scales;
+} ek_matrix;
+
+/// One product C (+)= A · B with A `[m, k]`, B `[k, n]` (as operands), C `[m, n]` f32 row-major.
+typedef struct ek_gemm_call {
+    ptrdiff_t m, n, k;
+    ek_matrix a, b;
+    float *_Nullable c;
+    ptrdiff_t ldc;
+    /// C is added to, not overwritten.
+    bool accumulate;
+} ek_gemm_call;
+
+/// C (+)= A · B. Every element of C is one chain, k ascending, of fused multiply-adds that starts at
+/// zero or at C: so its bits do not depend on blocking, threads or vectors, nor on m and n.
+void ek_gemm(
+    ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, ek_matrix a, ek_matrix b, float *_Nullable c,
+    ptrdiff_t ldc, bool accumulate);
+
+/// Independent products (attention's heads), spread over the threads. No C overlaps another's.
+void ek_gemm_batch(ptrdiff_t count, const ek_gemm_call *_Nonnull calls);
+
+// MARK: Copies
+
+/// to[j, i] = from[i, j], rows `fromStride` and `toStride` apart.
+void ek_transpose(
+    ptrdiff_t rows, ptrdiff_t columns, const float *_Nullable from, ptrdiff_t fromStride,
+    float *_Nullable to, ptrdiff_t toStride);
+/// BF16 or F16 to f32, exactly.
+void ek_widen(
+    ptrdiff_t count, ek_dtype kind, const void *_Nullable from, float *_Nullable to);
+/// f32 to BF16 or F16, to nearest, ties to even.
+void ek_narrow(
+    ptrdiff_t count, ek_dtype kind, const float *_Nullable from, void *_Nullable to);
+
+// MARK: Random numbers (Philox4x32-10)
+
+/// A stream: words 4 b … 4 b + 3 are the cipher of (b, nonce) under `key`.
+typedef struct ek_random { uint64_t key, nonce; } ek_random;
+
+/// Words `first` ..< `first + count` of the stream.
+void ek_random_words(
+    const ek_random *_Nonnull r, uint64_t first, ptrdiff_t count, uint32_t *_Nonnull to);
+/// The four words of one block.
+void ek_random_block(const ek_random *_Nonnull r, uint64_t block, uint32_t *_Nonnull to);
+/// One word each: its upper 24 bits / 2^24, in [0, 1).
+void ek_random_uniform(
+    const ek_random *_Nonnull r, uint64_t first, ptrdiff_t count, float *_Nonnull to);
+/// Two words each: √(-2 ln u) cos 2πv, u = (word + ½) / 2^32, v = (next word's upper 24 bits) / 2^24.
+void ek_random_normal(
+    const ek_random *_Nonnull r, uint64_t first, ptrdiff_t count, float *_Nonnull to);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,6 +1,42 @@
-// Which of the portable tier's kernels this process uses.
+// Which of the portable tier's kernels this process uses, and on how many threads.
 
 internal import EngineKernels
 
 /// The kernels chosen for this CPU: `avx512`, `avx2` or `scalar`. All give the same bits.
+/// The environment variable STUDY_KERNELS can choose a lower one.
 public var kernelSetName: String { String(cString: ek_kernel_name()) }
+
+/// Threads that share the arithmetic: STUDY_THREADS, or else the machine's CPUs. The bits do not
+/// depend on it.
+public var threadCount: Int { Int(ek_threads()) }
+
+/// Sets how many threads share the arithmetic.
+/// - Precondition: `count` is 1 to 256.
+public func setThreadCount(_ count: Int) {
+    precondition((1...256).contains(count), "the thread count must be 1 to 256, not \(count)")
+    ek_set_threads(Int32(count))
+}
+
+/// Chooses a kernel set by name, for tests; `false` where this CPU cannot run it.
+package func useKernelSet(_ name: String) -> Bool { ek_use_kernels(name) }
+
+/// Calls `body(i)` for every i in 0 ..< count on the engine's threads and returns when all are done.
+///
+/// Which thread takes which index is left to chance: `body` writes only what its index owns, over a
+/// grid that the problem fixes, so the bits cannot tell. Nested calls run serially.
+package func parallel(_ count: Int, _ body: @Sendable (Int) -> Void) {
+    withoutActuallyEscaping(body) { body in
+        var box = ParallelBody(call: body)
+        withUnsafeMutablePointer(to: &box) { pointer in
+            ek_parallel(
+                count,
+                { context, index in
+                    context!.assumingMemoryBound(to: ParallelBody.self).pointee.call(index)
+                }, pointer)
+        }
+    }
+}
+
+private struct ParallelBody {
+    let call: @Sendable (Int) -> Void
+}

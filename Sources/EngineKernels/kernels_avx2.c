@@ -1,0 +1,11 @@
+// The portable tier's kernels in their avx2 variant.
+#if defined(__x86_64__)
+#include "EngineKernels.h"
+#include "variant_avx2.h"
+#include "gemm_body.h"
+#include "move_body.h"
+#include "random_body.h"
+#include "variant_end.h"
+#else
+typedef int ek_no_variant_here;
+#endif

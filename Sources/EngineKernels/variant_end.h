@@ -1,0 +1,4 @@
+// Closes what a variant_*.h opened.
+#if !EK_SCALAR
+#pragma clang attribute pop
+#endif
