@@ -74,8 +74,9 @@ case "acknowledge":
 case "acknowledged":
     let ledger = try Ledger.open(under: root)
     let writer = try ledger.begin(opening())
-    setvbuf(stdout, nil, _IONBF, 0)
-    print(writer.id)
+    // Unbuffered: what is printed was acknowledged before the kill.
+    func tell(_ text: String) { FileHandle.standardOutput.write(Data((text + "\n").utf8)) }
+    tell(writer.id)
     var step = 0
     while true {
         for _ in 0..<100 {
@@ -83,7 +84,7 @@ case "acknowledged":
             step += 1
         }
         try writer.flush()
-        print(step)
+        tell("\(step)")
     }
 
 case "fill":
