@@ -93,11 +93,6 @@ let package = Package(
             ],
             swiftSettings: strict),
 
-        // Drives a ledger as hard as it goes, for benchmarks and for tests that kill it.
-        .executableTarget(
-            name: "ledger-drill", dependencies: ["Provenance", "Events"], path: "Benchmarks/ledger",
-            sources: ["main.swift"], swiftSettings: strict),
-
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(
             name: "EngineTests", dependencies: ["Engine", "EngineKernels", "TestSupport"],
@@ -106,8 +101,7 @@ let package = Package(
             name: "NotebookTests", dependencies: ["Notebook", "Events", "TestSupport"],
             swiftSettings: strict),
         .testTarget(
-            name: "ProvenanceTests",
-            dependencies: ["Provenance", "Events", "TestSupport", "ledger-drill"],
+            name: "ProvenanceTests", dependencies: ["Provenance", "Events", "TestSupport"],
             swiftSettings: strict),
         .testTarget(
             name: "ExportTests", dependencies: ["Export", "Provenance", "TestSupport"],

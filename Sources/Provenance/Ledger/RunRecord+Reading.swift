@@ -1,6 +1,7 @@
 // Fetches runs: by name, whole or in part, with the status that the moment allows.
 
-internal import Events
+public import Events
+
 internal import Foundation
 internal import GRDB
 
