@@ -55,7 +55,16 @@ let package = Package(
         .target(name: "Events", swiftSettings: strict),
 
         // What a cell imports, and the process that runs cells.
-        .target(name: "Study", dependencies: ["Engine", "Events"], swiftSettings: strict),
+        .target(
+            name: "KernelSupport",
+            cSettings: [
+                .define("_GNU_SOURCE"),
+                // Traps and throws are placed by following frame pointers.
+                .unsafeFlags(["-O2", "-fno-omit-frame-pointer", "-Wall", "-Wextra"]),
+            ]),
+        .target(
+            name: "Study", dependencies: ["Engine", "Events", "KernelSupport"],
+            swiftSettings: strict),
         .executableTarget(name: "KernelHost", swiftSettings: strict),
 
         .target(
@@ -93,6 +102,11 @@ let package = Package(
             ],
             swiftSettings: strict),
 
+        // Drives a ledger as hard as it goes, for benchmarks and for tests that kill it.
+        .executableTarget(
+            name: "ledger-drill", dependencies: ["Provenance", "Events"], path: "Benchmarks/ledger",
+            sources: ["main.swift"], swiftSettings: strict),
+
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(
             name: "EngineTests", dependencies: ["Engine", "EngineKernels", "TestSupport"],
@@ -101,7 +115,8 @@ let package = Package(
             name: "NotebookTests", dependencies: ["Notebook", "Events", "TestSupport"],
             swiftSettings: strict),
         .testTarget(
-            name: "ProvenanceTests", dependencies: ["Provenance", "Events", "TestSupport"],
+            name: "ProvenanceTests",
+            dependencies: ["Provenance", "Events", "TestSupport", "ledger-drill"],
             swiftSettings: strict),
         .testTarget(
             name: "ExportTests", dependencies: ["Export", "Provenance", "TestSupport"],

@@ -1,1 +1,22 @@
-print("kernel")
+// The `study-kernel` process: loads the Study library that it is told and hands over to it. It links
+// nothing of ours, or there would be two engines in one process.
+
+import Glibc
+
+func fail(_ message: String) -> Never {
+    let line = "study-kernel: \(message)\n"
+    _ = line.withCString { write(2, $0, strlen($0)) }
+    exit(87)
+}
+
+guard CommandLine.arguments.count == 2 else {
+    fail("this process is started by `study run`; type `study --help`")
+}
+guard let library = dlopen(CommandLine.arguments[1], RTLD_NOW | RTLD_GLOBAL) else {
+    fail(String(cString: dlerror()))
+}
+guard let symbol = dlsym(library, "study_kernel_main") else {
+    fail("\(CommandLine.arguments[1]) is not the Study library of this version")
+}
+typealias Main = @convention(c) (Int32) -> Int32
+exit(unsafeBitCast(symbol, to: Main.self)(3))

@@ -1,7 +1,7 @@
 // What every part of this module shares: its one error type, and the clock. Which files, commits and
 // machines a run came from lies in Git/, Hashing/ and Environment/; Ledger/ writes it down.
 
-public import Events
+package import Events
 
 internal import Foundation
 

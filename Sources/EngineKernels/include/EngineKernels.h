@@ -96,5 +96,3 @@ void ek_random_normal(
 #ifdef __cplusplus
 }
 #endif
-
-#include "nn.h"

@@ -110,7 +110,7 @@ package struct CodeIdentity: Sendable, Hashable {
                 }
                 try repository.setReference(Self.reference(run), to: nested.snapshot)
             }
-        } catch let error as GitError {
+        } catch {
             throw ProvenanceError(
                 .git, "The snapshot of the worktree cannot be kept: \(error.message).", where: root,
                 mend: "check that \(root)/.git can be written, or commit and use --require-clean")

@@ -1,8 +1,6 @@
 // The record of all runs beside a repository: one SQLite file and a folder of objects. RunWriter.swift
 // writes a run, RunRecord.swift reads one, RunList.swift many.
 
-public import Events
-
 internal import Foundation
 internal import Glibc
 internal import GRDB
@@ -47,8 +45,7 @@ package final class Ledger: Sendable {
         flock(lock, LOCK_EX)
         if access(folder + "/.gitignore", F_OK) != 0 {
             // So that no `git status` and no snapshot shows what lies here.
-            FileManager.default.createFile(
-                atPath: folder + "/.gitignore", contents: Data("*\n".utf8))
+            try Data("*\n".utf8).write(to: URL(fileURLWithPath: folder + "/.gitignore"))
         }
         if access(path, F_OK) == 0, access(path, W_OK) != 0 { throw cannotWrite(path) }
         var configuration = Configuration()

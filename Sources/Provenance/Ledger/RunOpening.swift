@@ -1,6 +1,6 @@
 // What is known of a run before its first cell, and the making of its row.
 
-public import Events
+package import Events
 
 internal import Foundation
 internal import GRDB

@@ -1,7 +1,6 @@
 // Fetches runs: by name, whole or in part, with the status that the moment allows.
 
-public import Events
-
+internal import Events
 internal import Foundation
 internal import GRDB
 

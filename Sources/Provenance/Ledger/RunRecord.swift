@@ -1,7 +1,7 @@
 // One run, read back whole: what show, diff, replay, export and report work from. RunRecord+Reading.swift
 // fetches it.
 
-public import Events
+package import Events
 
 /// Everything a ledger has on one run.
 package struct RunRecord: Sendable, Equatable {

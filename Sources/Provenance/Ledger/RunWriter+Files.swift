@@ -1,7 +1,7 @@
 // Hashes what a cell reads and keeps what it makes. Files are hashed outside the writer's lock: a
 // gigabyte of weights must not hold up another cell's metrics.
 
-public import Events
+package import Events
 
 internal import Dispatch
 internal import Foundation

@@ -40,6 +40,7 @@ enum PendingEvent {
     case output(Int, RunWriter.OutputStream, [UInt8])
     case input(InputRecord)
     case artifact(StoredArtifact)
+    case failure(RunFailure)
 }
 
 /// SHA-256 over a series' points: step, bits of the value, time, 8 bytes each, little-endian. The
@@ -148,6 +149,15 @@ extension RunWriter.State {
                 [run, next("output"), cell, stream.rawValue, bytes.data])
         case .input(let input):
             try input.insert(db, run: run, ordinal: next("input"))
+        case .failure(let failure):
+            try insert(
+                "INSERT INTO failure VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    run, next("failure"), failure.cell, failure.reason,
+                    Secrets.scrubbed(failure.message), failure.line, failure.column,
+                ])
+            try insert(
+                "UPDATE cell SET state = 'failed' WHERE run = ? AND cell = ?", [run, failure.cell])
         case .artifact(let artifact):
             try artifact.insert(db, run: run, ordinal: next("artifact"))
         case .event(let event):
@@ -164,12 +174,7 @@ extension RunWriter.State {
                     """,
                     [time.nanoseconds, run, cell])
             case .failure(let failure):
-                try insert(
-                    "INSERT INTO failure VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    [
-                        run, next("failure"), failure.cell, failure.reason,
-                        Secrets.scrubbed(failure.message), failure.line, failure.column,
-                    ])
+                // The row of `failure` comes with the recorder's words for it, lines and all: see `seal`.
                 try insert(
                     "UPDATE cell SET state = 'failed' WHERE run = ? AND cell = ?",
                     [run, failure.cell])

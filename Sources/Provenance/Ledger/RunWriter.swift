@@ -1,7 +1,7 @@
 // Writes one run while it happens. RunWriter+Rows.swift says which event becomes which row;
 // RunWriter+Files.swift hashes and keeps files; Seal.swift ends it.
 
-public import Events
+package import Events
 
 internal import Dispatch
 internal import Foundation
@@ -53,6 +53,8 @@ package final class RunWriter: Sendable {
         var lastSync: Int64 = 0
         var lastHeartbeat: Int64 = 0
         var unsynced = true
+        /// What the kernel said of its failure, for a seal to which the recorder adds no words.
+        var kernelFailure: FailureRecord?
         /// What stopped the writer; every later call says it again.
         var broken: ProvenanceError?
         var sealed = false
@@ -105,7 +107,14 @@ package final class RunWriter: Sendable {
             break
         case .flush:
             try flush()
-        case .cellBegan, .cellEnded, .failure:
+        case .failure(let record):
+            try state.withLock { state in
+                try check(state)
+                state.kernelFailure = record
+                state.events.append(.event(event))
+                try write(&state)
+            }
+        case .cellBegan, .cellEnded:
             // The moments at which others look.
             try state.withLock { state in
                 try check(state)

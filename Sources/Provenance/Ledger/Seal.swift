@@ -30,6 +30,13 @@ package struct RunFailure: Sendable, Hashable {
     }
 }
 
+extension RunFailure {
+    /// What the kernel said, without a line: those the recorder finds out.
+    init(_ record: FailureRecord) {
+        self.init(cell: record.cell, reason: record.reason.rawValue, message: record.message)
+    }
+}
+
 /// How a run was sealed.
 package struct SealedRun: Sendable, Hashable {
     package var status: RunStatus
@@ -50,7 +57,7 @@ extension RunWriter {
         if alreadySealed { return SealedRun(status: status, sha256: "", failure: nil) }
         let changed = changedInputs(inputs)
         return try state.withLock { state in
-            var failure = failure
+            var failure = failure ?? state.kernelFailure.map { RunFailure($0) }
             var status = status
             if let first = changed.first, status == .succeeded {
                 status = .failed
@@ -61,13 +68,7 @@ extension RunWriter {
             }
             if state.broken == nil {
                 if let failure {
-                    state.events.append(
-                        .event(
-                            .failure(
-                                FailureRecord(
-                                    cell: failure.cell, reason: failure.reason,
-                                    message: failure.message, line: failure.line,
-                                    column: failure.column))))
+                    state.events.append(.failure(failure))
                 }
                 try write(&state)
             }

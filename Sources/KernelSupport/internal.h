@@ -1,0 +1,23 @@
+// Shared by the files of this folder only.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+void ks_outbox_start(int socket);
+void ks_flush_from_handler(const uint8_t *last, size_t count);
+pid_t ks_owner(void);
+
+/// Follows the frame pointers from (`pc`, `fp`); the return addresses, less one so that they lie in
+/// the call. Reads memory through the kernel, so a broken chain ends the walk and nothing else.
+size_t ks_walk(uintptr_t pc, uintptr_t fp, uintptr_t *frames, size_t capacity);
+
+void ks_traps_start(void);
+void ks_throws_start(void);
+
+/// The frames of the last throw of `error`, or of a later typed throw (a typed error is boxed after it
+/// was thrown, so its address says nothing); 0 where neither is among the last 32.
+size_t ks_throw_frames(const void *error, uintptr_t *frames, size_t capacity);
+
+/// The guard page below the running cell's stack.
+int ks_is_stack_guard(uintptr_t address);

@@ -1,0 +1,117 @@
+// A trap or a fatal signal ends the kernel, but first the recorder gets what waits in the outbox, the
+// output that waits in stdio, and the place.
+#include "internal.h"
+#include "KernelSupport.h"
+#include <execinfo.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+static const int signals[] = {SIGILL, SIGTRAP, SIGSEGV, SIGBUS, SIGFPE, SIGABRT, SIGSYS};
+
+// One failure frame (Events/Frame.swift), built without allocating.
+static uint8_t report[64 << 10];
+static size_t report_length;
+
+static void put(const void *bytes, size_t count) {
+    if (count > sizeof report - report_length) return;
+    memcpy(report + report_length, bytes, count);
+    report_length += count;
+}
+static void put_u32(uint32_t v) { put(&v, sizeof v); }
+static void put_i64(int64_t v) { put(&v, sizeof v); }
+static void put_text(const char *text) {
+    put_u32((uint32_t)strlen(text));
+    put(text, strlen(text));
+}
+
+static void build_report(int number, const char *message, const uintptr_t *frames, size_t count) {
+    enum { failure_kind = 13 };
+    report_length = 4;
+    uint8_t kind = failure_kind;
+    put(&kind, 1);
+    put_i64(ks_current_cell());
+    put_text("trap");
+    put_text(message);
+    put_i64(number);
+    size_t place = report_length;
+    put_u32(0);
+    uint32_t located = 0;
+    for (size_t i = 0; i < count; i++) {
+        const char *object;
+        uintptr_t base;
+        if (!ks_locate(frames[i], &object, &base)) continue;
+        if (strlen(object) + 16 > sizeof report - report_length) break;
+        put_text(object);
+        put_i64((int64_t)(frames[i] - base));
+        located++;
+    }
+    memcpy(report + place, &located, sizeof located);
+    uint32_t length = (uint32_t)report_length - 4;
+    memcpy(report, &length, sizeof length);
+}
+
+static void flush_stdio(FILE *file) {
+    if (ftrylockfile(file) != 0) return;  // the cell trapped while printing
+    fflush_unlocked(file);
+    funlockfile(file);
+}
+
+static void handle(int number, siginfo_t *info, void *context) {
+    static volatile sig_atomic_t entered = 0;
+    struct sigaction standard = {.sa_handler = SIG_DFL};
+    sigaction(number, &standard, NULL);
+    if (getpid() == ks_owner() && !entered) {
+        entered = 1;
+        uintptr_t pc = 0, fp = 0;
+#if defined(__x86_64__)
+        const mcontext_t *machine = &((ucontext_t *)context)->uc_mcontext;
+        pc = (uintptr_t)machine->gregs[REG_RIP];
+        fp = (uintptr_t)machine->gregs[REG_RBP];
+#elif defined(__aarch64__)
+        const mcontext_t *machine = &((ucontext_t *)context)->uc_mcontext;
+        pc = (uintptr_t)machine->pc;
+        fp = (uintptr_t)machine->regs[29];
+#endif
+        uintptr_t frames[KS_MAXIMUM_FRAMES];
+        size_t count = ks_walk(pc, fp, frames, KS_MAXIMUM_FRAMES);
+        // libc keeps no frame pointers: unwind by its tables instead, and start at the trap.
+        if (count < 3) {
+            void *unwound[KS_MAXIMUM_FRAMES];
+            int depth = backtrace(unwound, KS_MAXIMUM_FRAMES), first = 0;
+            while (first < depth && (uintptr_t)unwound[first] != pc) first++;
+            if (first < depth) {
+                count = 0;
+                frames[count++] = pc;
+                for (int i = first + 1; i < depth; i++) frames[count++] = (uintptr_t)unwound[i] - 1;
+            }
+        }
+        int overflow = number == SIGSEGV && ks_is_stack_guard((uintptr_t)info->si_addr);
+        build_report(number, overflow ? "stack overflow" : "", frames, count);
+        flush_stdio(stdout);
+        flush_stdio(stderr);
+        ks_flush_from_handler(report, report_length);
+    }
+    raise(number);
+}
+
+void ks_traps_start(void) {
+    void *warm[1];
+    backtrace(warm, 1);  // loads the unwinder now: a handler must not
+    const size_t size = 256 << 10;
+    stack_t alternate = {.ss_size = size};
+    alternate.ss_sp = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (alternate.ss_sp != MAP_FAILED) sigaltstack(&alternate, NULL);
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_sigaction = handle;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        sigaction(signals[i], &action, NULL);
+    }
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGINT, SIG_IGN);  // Ctrl-C is the recorder's to pass on
+}

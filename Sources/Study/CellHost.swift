@@ -1,0 +1,105 @@
+// The kernel's loop: loads each cell that the recorder names, runs it, and says how it ended.
+
+internal import Engine
+internal import Events
+internal import Glibc
+internal import KernelSupport
+
+/// What `study-kernel` calls once it has loaded this library; `socket` is the recorder's end.
+/// Returns the exit status of the process.
+@_cdecl("study_kernel_main")
+public func studyKernelMain(_ socket: Int32) -> Int32 {
+    // Out of the way of a cell that closes the descriptors it did not open, one by one from 3.
+    let moved = fcntl(socket, F_DUPFD_CLOEXEC, 200)
+    guard moved >= 0 else { return Int32(KS_CANNOT_START) }
+    close(socket)
+    ks_start(moved)
+    CellExecutor.shared.install()
+
+    let channel = Channel(socket: moved)
+    guard case .begin(let settings)? = channel.nextCommand() else {
+        return Int32(KS_CANNOT_START)
+    }
+    if settings.threads > 0 { setenv("STUDY_THREADS", String(settings.threads), 1) }
+    setenv("STUDY_TIER", settings.tier, 1)
+    Run.open(Run(channel: channel, settings: settings))
+
+    while let command = channel.nextCommand() {
+        guard case .runCell(let cell, let library, let entry) = command else { break }
+        guard run(cell, library, entry, channel) else { return 1 }
+    }
+    channel.flush()
+    fflush(nil)
+    return 0
+}
+
+private func run(_ cell: Int, _ library: String, _ entry: String, _ channel: Channel) -> Bool {
+    // Global: a later cell sees this one's variables.
+    guard let handle = dlopen(library, RTLD_NOW | RTLD_GLOBAL), let symbol = dlsym(handle, entry)
+    else {
+        let reason = String(cString: dlerror())
+        channel.send(.failure(FailureRecord(cell: cell, reason: .kernel, message: reason)))
+        channel.flush()
+        return false
+    }
+    typealias Entry =
+        @convention(c) (
+            Int32, UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?
+        ) -> Int32
+    var outcome = ks_outcome()
+    channel.send(.cellBegan(cell: cell, time: Timestamp(nanoseconds: ks_now())))
+    ks_run_cell(unsafeBitCast(symbol, to: Entry.self), Int32(cell), &outcome)
+    fflush(nil)
+    Run.current.reportStreams()
+    guard let failure = failure(of: cell, outcome) else {
+        channel.send(.cellEnded(cell: cell, time: Timestamp(nanoseconds: ks_now())))
+        channel.flush()
+        return true
+    }
+    channel.send(.failure(failure))
+    channel.flush()
+    return false
+}
+
+private func failure(of cell: Int, _ outcome: ks_outcome) -> FailureRecord? {
+    switch Int(outcome.kind) {
+    case KS_RETURNED:
+        return nil
+    case KS_THREW:
+        var message = "an error"
+        if let pointer = outcome.error {
+            let error = unsafeBitCast(pointer, to: (any Error).self)
+            message = describe(error)
+        }
+        return FailureRecord(
+            cell: cell, reason: .thrown, message: message, frames: frames(of: outcome))
+    default:
+        return FailureRecord(
+            cell: cell, reason: .exit,
+            message: "the cell called exit(\(outcome.status))", code: Int(outcome.status),
+            frames: frames(of: outcome))
+    }
+}
+
+/// An error's own words; its type's name before them where the words are only a case's.
+private func describe(_ error: any Error) -> String {
+    let text = String(describing: error)
+    guard Mirror(reflecting: error).displayStyle == .enum,
+        !(error is any CustomStringConvertible)
+    else { return text }
+    return "\(String(describing: type(of: error))).\(text)"
+}
+
+private func frames(of outcome: ks_outcome) -> [FrameAddress] {
+    var result: [FrameAddress] = []
+    withUnsafeBytes(of: outcome.frames) { bytes in
+        for address in bytes.assumingMemoryBound(to: UInt.self).prefix(outcome.frame_count) {
+            var object: UnsafePointer<CChar>?
+            var base: UInt = 0
+            guard ks_locate(address, &object, &base) != 0, let object else { continue }
+            result.append(
+                FrameAddress(object: String(cString: object), offset: UInt64(address - base)))
+        }
+    }
+    return result
+}
