@@ -91,7 +91,9 @@ package struct ReplacementFile: ~Copyable {
 /// Small files and paths, for the readers of this module.
 package enum FileSystem {
     package static func read(_ path: String) throws(CheckpointError) -> [UInt8] {
-        Array(try MappedFile(path).bytes)
+        let file = try MappedFile(path)
+        defer { withExtendedLifetime(file) {} }
+        return Array(file.bytes)
     }
 
     package static func write(_ bytes: [UInt8], to path: String) throws(CheckpointError) {
@@ -123,6 +125,7 @@ package enum FileSystem {
         _ path: String, duplicateKeys: JSONReader.DuplicateKeys = .lastWins
     ) throws(CheckpointError) -> JSONValue {
         let file = try MappedFile(path)
+        defer { withExtendedLifetime(file) {} }  // the mapping must outlive the parsing
         do {
             return try JSONValue(
                 parsing: file.bytes.bindMemory(to: UInt8.self), duplicateKeys: duplicateKeys)

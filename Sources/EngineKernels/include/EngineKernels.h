@@ -96,3 +96,5 @@ void ek_random_normal(
 #ifdef __cplusplus
 }
 #endif
+
+#include "nn.h"

@@ -1,0 +1,125 @@
+// Attaching low-rank updates to a model and folding them into its weights. What an adapter is: LoRA.swift;
+// its files: Checkpoints/PEFTAdapter.swift; its arithmetic: Layers/Linear.swift.
+
+internal import EngineKernels
+
+extension LanguageModel {
+    /// Gives the linear layers that match a low-rank update that changes nothing yet: `A` uniform in
+    /// ±1/√input as PEFT's default, `B` zero. The draws of a module come from a stream named after it.
+    /// - Throws: ``ModelError`` with reason `.adapterAttached` or `.noTarget`.
+    public mutating func attach(_ lora: LoRA, using random: inout RandomStream) throws {
+        guard adapter == nil else { throw ModelError(.adapterAttached, where: "attach(_:using:)") }
+        let streams = random.stream(named: "lora \(random.nextUInt32())")
+        var modules: [String: LoRAModule] = [:]
+        for (path, shape) in linearLayers where lora.targets(path) {
+            let rank = lora.rank(of: path)
+            var a = Tensor(uninitialized: [rank, shape[1]])
+            var stream = streams.stream(named: path)
+            let bound = 1 / Float(shape[1]).squareRoot()
+            a.withUnsafeMutableFloats { values in
+                stream.fillUniform(values)
+                for i in values.indices { values[i] = (2 * values[i] - 1) * bound }
+            }
+            modules[path] = LoRAModule(
+                a: a, b: Tensor(zeros: [shape[0], rank]), scale: lora.scale(of: path))
+        }
+        guard !modules.isEmpty else {
+            throw ModelError(.noTarget("\(lora.targets)"), where: "attach(_:using:)")
+        }
+        var saved: [String: Tensor] = [:]
+        for (name, weight) in weights where lora.savesWhole(String(name.dropLast(".weight".count)))
+        {
+            guard case .dense(let tensor) = weight else {
+                throw ModelError(.quantized(name), where: "attach(_:using:)")
+            }
+            saved[name] = tensor.converted(to: .f32)
+        }
+        adapter = LoRAAdapter(configuration: lora, modules: modules, savedModules: saved)
+    }
+
+    /// Uses an adapter that was trained elsewhere.
+    /// - Throws: ``ModelError`` with reason `.adapterShape` or `.noTarget` where it does not fit.
+    public mutating func attach(_ adapter: LoRAAdapter) throws {
+        guard self.adapter == nil else { throw ModelError(.adapterAttached, where: "attach(_:)") }
+        let shapes = Dictionary(uniqueKeysWithValues: linearLayers.map { ($0.path, $0.shape) })
+        for (path, module) in adapter.modules {
+            guard let shape = shapes[path] else { throw ModelError(.noTarget(path), where: path) }
+            guard module.a.shape[1] == shape[1], module.b.shape[0] == shape[0] else {
+                throw ModelError(
+                    .adapterShape(path, a: module.a.shape, b: module.b.shape, weight: shape),
+                    where: path)
+            }
+        }
+        for (name, tensor) in adapter.savedModules {
+            guard let weight = weights[name] else {
+                throw ModelError(.missingWeight(name), where: "attach(_:)")
+            }
+            guard weight.shape == tensor.shape else {
+                throw ModelError(
+                    .wrongShape(name, found: tensor.shape, expected: weight.shape),
+                    where: "attach(_:)")
+            }
+        }
+        self.adapter = adapter
+    }
+
+    /// Folds the adapter into the weights, `W += scale · B A`, and removes it.
+    ///
+    /// Half-precision weights round twice, as PEFT's merge does: the product to the weight's type, then
+    /// the sum. Quantized weights become dense f32 of what they decode to, plus the update, unless
+    /// `original` gives the weights that they were quantized from.
+    /// - Parameter original: the base to merge into instead (QLoRA's better merge).
+    /// - Throws: ``ModelError`` with reason `.noAdapter`.
+    public mutating func mergeAdapter(into original: LanguageModel? = nil) throws {
+        guard let adapter else { throw ModelError(.noAdapter, where: "mergeAdapter()") }
+        if let original { weights = original.weights }
+        for (path, module) in adapter.modules {
+            let name = path + ".weight"
+            guard case .dense(let weight)? = weights[name] else {
+                throw ModelError(.missingWeight(name), where: path)
+            }
+            weights[name] = .dense(weight.adding(module))
+        }
+        for (name, tensor) in adapter.savedModules {
+            if case .dense(let old)? = weights[name] {
+                weights[name] = .dense(tensor.converted(to: old.dtype))
+            }
+            if name == ModelConfiguration.headName, configuration.tiesEmbeddings {
+                configuration.tiesEmbeddings = false
+                weights[name] = .dense(tensor)
+            }
+        }
+        self.adapter = nil
+    }
+
+    /// A copy with the adapter folded in.
+    public func merged() throws -> LanguageModel {
+        var result = self
+        try result.mergeAdapter()
+        return result
+    }
+}
+
+extension LoRAModule {
+    /// `scale · B A`, `[output, input]`, f32.
+    public var delta: Tensor {
+        let (output, rank, input) = (b.shape[0], a.shape[0], a.shape[1])
+        let result = Tensor(uninitialized: [output, input])
+        ek_gemm(
+            output, input, rank, b.columns(from: 0), a.columns(from: 0), result.freshFloats, input,
+            false)
+        ek_nn_scale(result.freshFloats, scale, result.count)
+        return result
+    }
+}
+
+extension Tensor {
+    /// A weight plus an update, each rounded to the weight's type.
+    fileprivate func adding(_ module: LoRAModule) -> Tensor {
+        let update = module.delta.converted(to: dtype).converted(to: .f32)
+        let old = converted(to: .f32)
+        let sum = Tensor(uninitialized: shape)
+        ek_nn_add(sum.freshFloats, old.floats, update.floats, count)
+        return sum.converted(to: dtype)
+    }
+}

@@ -1,0 +1,70 @@
+// Models from and to folders in Hugging Face's layout. The formats themselves are in Checkpoints/.
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+extension LanguageModel {
+    /// Loads a folder: `config.json`, weights in one file or in shards.
+    ///
+    /// Weights stay windows on their files until something changes them.
+    /// - Parameters:
+    ///   - dtype: how to hold the weights; `nil` keeps them as they are stored.
+    /// - Throws: ``CheckpointError`` where files are missing or malformed, ``ModelError`` where they do
+    ///   not make a model.
+    public init(_ folder: String, dtype: DType? = nil) throws {
+        let checkpoint = try Checkpoint(folder)
+        let configuration = try ModelConfiguration(json: checkpoint.configurationJSON)
+        var weights: [String: Weight] = [:]
+        for (name, shape) in configuration.parameterShapes {
+            // Multimodal Gemma 3 keeps its language part under one of these.
+            let candidates = [
+                name, "language_model." + name,
+                "model.language_model." + name.dropFirst("model.".count),
+            ]
+            guard let stored = candidates.first(where: checkpoint.contains) else {
+                throw ModelError(.missingWeight(name), where: folder)
+            }
+            var tensor = try checkpoint.tensor(stored)
+            guard tensor.shape == shape else {
+                throw ModelError(
+                    .wrongShape(stored, found: tensor.shape, expected: shape), where: folder)
+            }
+            guard [.f32, .bf16, .f16].contains(tensor.dtype) else {
+                throw ModelError(
+                    .unsupported("\(stored) as \(tensor.dtype.rawValue)"), where: folder)
+            }
+            if let dtype, dtype != tensor.dtype { tensor = tensor.converted(to: dtype) }
+            weights[name] = .dense(tensor)
+        }
+        self.init(configuration: configuration, weights: weights)
+    }
+
+    /// Writes `config.json` and `model.safetensors`. An adapter is not written: merge it,
+    /// or save it in PEFT's form.
+    /// - Throws: ``ModelError`` where weights are quantized, ``CheckpointError`` where the folder cannot
+    ///   be written.
+    public func save(to folder: String) throws {
+        var tensors: [String: Tensor] = [:]
+        for (name, weight) in weights {
+            guard case .dense(let tensor) = weight else {
+                throw ModelError(.quantized(name), where: folder)
+            }
+            tensors[name] = tensor
+        }
+        if mkdir(folder, 0o755) != 0, errno != EEXIST {
+            throw ModelError(.unwritable(folder), where: folder)
+        }
+        try Safetensors.write(
+            tensors, metadata: ["format": "pt"], to: folder + "/model.safetensors")
+        let dtype = self[ModelConfiguration.embeddingName].dtype
+        let text = configuration.json(dtype: dtype).text(.indented) + "\n"
+        guard let file = fopen(folder + "/config.json", "w") else {
+            throw ModelError(.unwritable("config.json"), where: folder)
+        }
+        let written = text.withCString { fputs($0, file) }
+        guard fclose(file) == 0, written >= 0 else {
+            throw ModelError(.unwritable("config.json"), where: folder)
+        }
+    }
+}
