@@ -1,0 +1,232 @@
+// From a study to one loadable library: each cell a module of its own, all compiled before any runs,
+// nothing compiled twice.
+
+internal import Foundation
+
+/// A compiled study.
+package struct Program: Sendable {
+    /// One piece of top-level code.
+    package struct Unit: Sendable, Equatable {
+        /// `StudyFile.cells[cell]` it belongs to.
+        package let cell: Int
+        /// Its C function in the library.
+        package let entry: String
+        /// Covers its code and everything above it, the engine and the compiler.
+        package let key: String
+    }
+    /// The library that holds every cell.
+    package let library: String
+    /// In the order of running; a cell may have two (inline values before the first cell).
+    package let units: [Unit]
+    /// Warnings and notes, in the order of the document.
+    package let warnings: [Diagnostic]
+    /// How many modules were compiled just now; the others were in the cache.
+    package let compiled: Int
+}
+
+/// Compiles studies with one toolchain against one build of the engine.
+package struct Compiler: Sendable {
+    package let toolchain: Toolchain
+    package let installation: Installation
+    package let cache: BuildCache
+    /// Names the build of the engine.
+    package let engineBuild: String
+
+    package init(cache: BuildCache, installation: Installation) async throws {
+        self.cache = cache
+        self.installation = installation
+        toolchain = try await Toolchain.find(cache: cache)
+        engineBuild = try installation.buildID(in: cache)
+    }
+
+    /// Compiles every cell, or those through the cell `last`.
+    ///
+    /// - Parameters:
+    ///   - sourceName: The study as `#filePath` and debug information call it; the same wherever the
+    ///     user stands, so that the cache serves.
+    ///   - progress: Told before each module that is compiled: its cell, how many are done, of how many.
+    /// - Throws: ``StudyError`` with what the compiler found; ``BuildError``.
+    package func compile(
+        _ study: StudyFile, sourceName: String, through last: Int? = nil,
+        progress: (@Sendable (_ cell: Int?, _ done: Int, _ total: Int) -> Void)? = nil
+    ) async throws -> Program {
+        let modules = CellModule.all(of: study, sourceName: sourceName, through: last)
+        guard modules.contains(where: { $0.entry != nil }) else {
+            throw StudyError(
+                [
+                    Diagnostic(
+                        path: study.path, place: nil,
+                        message: "the study has no Swift cell to run",
+                        mend: "a cell is a fenced block whose language is `swift`")
+                ], text: study.text)
+        }
+        let units = units(modules)
+        let key = CacheKey([environmentKey] + modules.flatMap { [$0.name, $0.body] })
+        let folder = cache.program(key)
+        func program(_ warnings: String, compiled: Int) -> Program {
+            Program(
+                library: folder + "/study.so", units: units,
+                warnings: CompilerOutput.diagnostics(
+                    in: warnings, sourceName: sourceName, study: study),
+                compiled: compiled)
+        }
+        if let warnings = try? String(contentsOfFile: folder + "/warnings", encoding: .utf8),
+            access(folder + "/study.so", R_OK) == 0
+        {
+            return program(warnings, compiled: 0)
+        }
+        var built = Built()
+        // Earlier modules are found in one folder, whatever their number.
+        let imports = NSTemporaryDirectory() + "/study-modules-\(getpid())-\(key.text)"
+        try? FileManager.default.createDirectory(atPath: imports, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: imports) }
+        for (index, module) in modules.enumerated() {
+            try await build(module, &built, imports: imports) {
+                progress?(module.cell, index, modules.count)
+            } failed: { text in
+                let found = CompilerOutput.diagnostics(
+                    in: text, sourceName: sourceName, study: study)
+                guard found.contains(where: { $0.severity == .error }) else {
+                    return BuildError(
+                        .compilerFailed, "The Swift compiler failed on module \(module.name).",
+                        mend:
+                            "delete \(cache.folder) and try again; if it stays, report it with the study",
+                        cause: text)
+                }
+                return StudyError(found, text: study.text)
+            }
+        }
+        try await cache.make(folder) { draft in
+            try await link(built.objects, into: draft)
+            try built.warnings.write(
+                toFile: draft + "/warnings", atomically: false, encoding: .utf8)
+        }
+        return program(built.warnings, compiled: built.compiled)
+    }
+
+    /// What all modules share.
+    private var environmentKey: String {
+        CacheKey(["1", toolchain.version, toolchain.root, engineBuild] + Self.flags + Self.wrapped)
+            .text
+    }
+
+    private func units(_ modules: [CellModule]) -> [Program.Unit] {
+        var chain = environmentKey
+        return modules.compactMap { module in
+            chain = CacheKey([chain, module.body]).text
+            guard let entry = module.entry, let cell = module.cell else { return nil }
+            return Program.Unit(cell: cell, entry: entry, key: chain)
+        }
+    }
+
+    private struct Built {
+        var names: [String] = []
+        var objects: [String] = []
+        /// Covers the modules so far by what they offer to importers, not by their code: a changed
+        /// function body recompiles its own cell alone.
+        var interfaces = ""
+        var warnings = ""
+        var compiled = 0
+    }
+
+    /// Cells are compiled in Swift 5 mode: in Swift 6 mode a top-level variable belongs to the main
+    /// actor, and a plain function of the study could not read it.
+    private static let flags = [
+        "-O", "-g", "-swift-version", "5", "-enable-testing", "-enable-bare-slash-regex",
+        "-diagnostic-style", "llvm", "-no-color-diagnostics",
+    ]
+
+    private func build(
+        _ module: CellModule, _ built: inout Built, imports: String,
+        started: () -> Void, failed: (String) -> any Error
+    ) async throws {
+        let source =
+            "import Study\n" + built.names.map { "@testable import \($0)\n" }.joined() + module.body
+        let key = CacheKey([environmentKey, built.interfaces, module.name, source])
+        let folder = cache.cell(key)
+        if access(folder + "/module.o", R_OK) != 0 {
+            started()
+            built.compiled += 1
+            try await cache.make(folder) { draft in
+                try await compile(module, source, into: draft, imports: imports, failed: failed)
+            }
+        }
+        let interface = "\(folder)/\(module.name).swiftmodule"
+        guard let bytes = FileManager.default.contents(atPath: interface) else {
+            throw BuildError(
+                .cache, "\(interface) is missing from the cache.",
+                mend: "delete \(cache.folder), then run again")
+        }
+        symlink(interface, "\(imports)/\(module.name).swiftmodule")
+        built.names.append(module.name)
+        built.objects.append(folder + "/module.o")
+        built.interfaces = CacheKey([built.interfaces, CacheKey(bytes).text]).text
+        built.warnings += (try? String(contentsOfFile: folder + "/warnings", encoding: .utf8)) ?? ""
+    }
+
+    private func compile(
+        _ module: CellModule, _ source: String, into draft: String, imports: String,
+        failed: (String) -> any Error
+    ) async throws {
+        let file = "\(draft)/main.swift"
+        try source.write(toFile: file, atomically: false, encoding: .utf8)
+        var arguments = ["-frontend", "-c", file, "-module-name", module.name] + Self.flags
+        arguments += [
+            "-I", imports, "-I", installation.modules, "-module-cache-path",
+            cache.folder + "/clang-modules", "-o", draft + "/module.o", "-emit-module-path",
+            "\(draft)/\(module.name).swiftmodule", "-target",
+            "\(Self.architecture)-unknown-linux-gnu",
+        ]
+        for map in installation.moduleMaps { arguments += ["-Xcc", "-fmodule-map-file=\(map)"] }
+        if let entry = module.entry {
+            arguments += ["-entry-point-function-name", entry]
+        } else {
+            arguments.append("-parse-as-library")
+        }
+        let result = try await Tool.run(toolchain.frontend, arguments)
+        let text = result.errors + result.output
+        guard result.status == 0 else { throw failed(text) }
+        try text.write(toFile: draft + "/warnings", atomically: false, encoding: .utf8)
+    }
+
+    private static var architecture: String {
+        #if arch(arm64)
+            "aarch64"
+        #else
+            "x86_64"
+        #endif
+    }
+
+    /// Calls that a cell may make and the kernel must see: leaving, being thrown out, waiting for the
+    /// main actor.
+    private static let wrapped = ["swift_errorInMain", "exit", "swift_task_asyncMainDrainQueue"]
+
+    private func link(_ objects: [String], into draft: String) async throws {
+        // `import Foundation` in a cell must bring its library: the objects say which they need.
+        let autolink = draft + "/autolink"
+        let list = draft + "/objects"
+        try objects.map { "\"\($0)\"" }.joined(separator: "\n").write(
+            toFile: list, atomically: false, encoding: .utf8)
+        let extracted = try await Tool.run(
+            toolchain.root + "/bin/swift-autolink-extract", objects + ["-o", autolink])
+        guard extracted.status == 0 else {
+            throw BuildError(
+                .compilerFailed, "The libraries that the cells need could not be found out.",
+                mend: "delete \(cache.folder) and try again", cause: extracted.errors)
+        }
+        let linked = try await Tool.run(
+            toolchain.clang,
+            [
+                "-shared", "-fuse-ld=lld", "-o", draft + "/study.so", "@\(list)", "@\(autolink)",
+                "-L", toolchain.runtime, "-Wl,-rpath,\(toolchain.runtime)", "-Wl,--as-needed",
+                "-Wl,--unresolved-symbols=ignore-all",
+            ] + Self.wrapped.map { "-Wl,--wrap=\($0)" })
+        guard linked.status == 0 else {
+            throw BuildError(
+                .compilerFailed, "The compiled cells could not be linked.",
+                mend:
+                    "the usual reason is a C library that is not installed, or a name declared by @_silgen_name",
+                cause: linked.errors)
+        }
+    }
+}

@@ -1,0 +1,91 @@
+// Where our own pieces lie: the library that cells link, its modules, the kernel. Either a build folder
+// (`.build/release`) or what `make install` laid out under a prefix.
+
+internal import Foundation
+
+/// The files beside the `study` executable that compiling and running cells needs.
+package struct Installation: Sendable {
+    /// The `study-kernel` executable.
+    package let kernel: String
+    /// `libStudy.so`, which the kernel loads and cells use.
+    package let library: String
+    /// The folder of `Study.swiftmodule` and of the modules that it imports.
+    package let modules: String
+    /// Clang module maps of the C targets that Engine imports.
+    package let moduleMaps: [String]
+
+    /// - Throws: ``BuildError`` where a piece is missing.
+    package init(executable: String = Self.ownPath) throws {
+        let folder = (executable as NSString).deletingLastPathComponent
+        let prefix = (folder as NSString).deletingLastPathComponent
+        let manager = FileManager.default
+        if manager.fileExists(atPath: folder + "/study-kernel") {
+            kernel = folder + "/study-kernel"
+            library = folder + "/libStudy.so"
+            modules = folder + "/Modules"
+            moduleMaps = Self.cTargets.map { folder + "/\($0).build/module.modulemap" }
+                .filter(manager.fileExists)
+        } else {
+            let home = prefix + "/lib/study"
+            kernel = home + "/study-kernel"
+            library = home + "/libStudy.so"
+            modules = home + "/modules"
+            moduleMaps = Self.cTargets.map { home + "/modules/\($0)/module.modulemap" }
+                .filter(manager.fileExists)
+        }
+        for piece in [kernel, library, modules + "/Study.swiftmodule"]
+        where !manager.fileExists(atPath: piece) {
+            throw BuildError(
+                .incompleteInstallation, "\(piece) is missing, and cells need it.",
+                mend: "build or install the project whole: `make build`, or `make install PREFIX=…`"
+            )
+        }
+    }
+
+    /// C targets below Study; a client of Engine's module needs their module maps.
+    private static let cTargets = ["EngineKernels", "KernelSupport"]
+
+    /// The running executable, symbolic links resolved.
+    package static var ownPath: String {
+        (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"))
+            ?? CommandLine.arguments[0]
+    }
+
+    /// Names this build of the engine: it changes when the library's bytes do.
+    ///
+    /// The digest is remembered under the file's size, time and inode, so that a run that starts does
+    /// not read the library first.
+    package func buildID(in cache: BuildCache) throws -> String {
+        try cache.remembered("engine", of: library) {
+            guard let data = FileManager.default.contents(atPath: library) else {
+                throw BuildError(
+                    .incompleteInstallation, "\(library) cannot be read.",
+                    mend: "give this user the right to read it")
+            }
+            return CacheKey(data).text
+        }
+    }
+}
+
+/// Why cells cannot be compiled at all, apart from what is wrong with their code.
+package struct BuildError: Error, Sendable, CustomStringConvertible {
+    package enum Reason: Sendable {
+        case noCompiler, incompleteInstallation, compilerFailed, cache
+    }
+    package let reason: Reason
+    package let what: String
+    package let mend: String
+    /// What the tool said, where one ran.
+    package let cause: String
+
+    package init(_ reason: Reason, _ what: String, mend: String, cause: String = "") {
+        self.reason = reason
+        self.what = what
+        self.mend = mend
+        self.cause = cause
+    }
+
+    package var description: String {
+        what + (cause.isEmpty ? "" : "\n" + cause) + "\n  mend:  \(mend)"
+    }
+}
