@@ -38,6 +38,8 @@ let package = Package(
             name: "CCommonMark", path: "Sources/System/CCommonMark",
             providers: [.apt(["libcmark-gfm-dev", "libcmark-gfm-extensions-dev"])]),
 
+        .systemLibrary(name: "CProcess", path: "Sources/System/CProcess"),
+
         // Numbers: nothing here knows of runs, notebooks or bundles. OpenBLAS is loaded by `dlopen`
         // (its core must be pinned first), so nothing links it.
         .target(
@@ -79,7 +81,7 @@ let package = Package(
         .target(
             name: "Notebook",
             dependencies: [
-                "CCommonMark", "Events",
+                "CCommonMark", "CProcess", "Events",
                 .product(name: "Yams", package: "Yams"),
                 .product(name: "Subprocess", package: "swift-subprocess"),
                 .product(name: "SystemPackage", package: "swift-system"),

@@ -199,7 +199,9 @@ package struct Compiler: Sendable {
 
     /// Calls that a cell may make and the kernel must see: leaving, being thrown out, waiting for the
     /// main actor.
-    private static let wrapped = ["swift_errorInMain", "exit", "swift_task_asyncMainDrainQueue"]
+    private static let wrapped = [
+        "swift_errorInMain", "exit", "swift_job_run", "swift_task_asyncMainDrainQueue",
+    ]
 
     private func link(_ objects: [String], into draft: String) async throws {
         // `import Foundation` in a cell must bring its library: the objects say which they need.

@@ -91,8 +91,8 @@ enum Tool {
                 case .signaled(let signal): 128 + signal
                 }
             return Result(
-                status: status, output: result.standardOutput ?? "",
-                errors: result.standardError ?? "")
+                status: status, output: result.standardOutput,
+                errors: result.standardError)
         } catch {
             throw BuildError(
                 .compilerFailed, "\(path) could not be run: \(error).",
