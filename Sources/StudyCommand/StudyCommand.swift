@@ -1,14 +1,81 @@
 // The `study` executable: a list of subcommands, each in a file of its own.
 
 internal import ArgumentParser
+internal import Foundation
+internal import Notebook
 
-@main
 struct StudyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "study",
         abstract: "Runs a Markdown study, records it, and runs it again to the same bits.",
         version: "0.1.0",
-        subcommands: [])
+        subcommands: [RunCommand.self, CheckCommand.self])
+}
+
+@main
+enum Main {
+    static func main() async {
+        let arguments = CommandLine.arguments.dropFirst()
+        if arguments == ["--version"] {
+            print(StudyCommand.configuration.version)
+            return
+        }
+        await runHelp(Array(arguments))
+        // ArgumentParser's own status for wrong usage is 64; ours is 2.
+        do {
+            var command = try StudyCommand.parseAsRoot()
+            if var asynchronous = command as? any AsyncParsableCommand {
+                try await asynchronous.run()
+            } else {
+                try command.run()
+            }
+        } catch let status as ExitCode {
+            Foundation.exit(status.rawValue)
+        } catch {
+            let text = StudyCommand.fullMessage(for: error)
+            let isHelp = StudyCommand.exitCode(for: error).isSuccess
+            FileHandle(fileDescriptor: isHelp ? 1 : 2).write(Data((text + "\n").utf8))
+            Foundation.exit(isHelp ? ExitStatus.success : ExitStatus.wrongUsage)
+        }
+    }
+
+    /// `study run FILE --help`: the command's help, then the parameters of that study.
+    private static func runHelp(_ arguments: [String]) async {
+        guard arguments.first == "run", arguments.contains("--help") || arguments.contains("-h"),
+            let file = arguments.dropFirst().first(where: {
+                !$0.hasPrefix("-") && FileManager.default.fileExists(atPath: $0)
+            })
+        else { return }
+        print(StudyCommand.helpMessage(for: RunCommand.self))
+        do {
+            let study = try StudyFile(contentsOf: file, path: file)
+            print(ParameterHelp.text(study))
+            Foundation.exit(ExitStatus.success)
+        } catch {
+            FileHandle.standardError.write(Data("\(error)\n".utf8))
+            Foundation.exit(ExitStatus.studyFailed)
+        }
+    }
+}
+
+/// The parameters of a study, as `--help` lists them.
+enum ParameterHelp {
+    static func text(_ study: StudyFile) -> String {
+        guard !study.parameters.isEmpty else {
+            return "\nPARAMETERS OF \(study.path): none"
+        }
+        let rows = study.parameters.map {
+            ("-p \($0.name)=\($0.defaultValue.swiftType)", $0)
+        }
+        let width = min((rows.map(\.0.count).max() ?? 0) + 2, 40)
+        let lines = rows.map { left, parameter in
+            let help = parameter.help.isEmpty ? "" : parameter.help + " "
+            return "  "
+                + left.padding(toLength: max(width, left.count), withPad: " ", startingAt: 0)
+                + help + "(default: \(parameter.defaultValue))"
+        }
+        return "\nPARAMETERS OF \(study.path):\n" + lines.joined(separator: "\n")
+    }
 }
 
 /// What the exit status of every subcommand means.

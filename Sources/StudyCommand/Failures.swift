@@ -1,0 +1,46 @@
+// How an error that no run survived reaches the user: on standard error, with the exit status that the
+// README promises.
+
+internal import ArgumentParser
+internal import Foundation
+internal import Notebook
+internal import Provenance
+
+enum Failures {
+    /// Prints `error`, and under `--json` an object with its text; gives the exit status to throw.
+    static func report(_ error: any Error, json: Bool) -> ExitCode {
+        let status: Int32 =
+            switch error {
+            case let exit as ExitCode: exit.rawValue
+            // A study that does not exist or a misspelt parameter is wrong usage; one that does not
+            // compile has failed.
+            case let study as StudyError:
+                study.diagnostics.contains { $0.place != nil }
+                    ? ExitStatus.studyFailed : ExitStatus.wrongUsage
+            case is BuildError, is ProvenanceError: ExitStatus.studyFailed
+            default: ExitStatus.internalError
+            }
+        let text = "\(error)"
+        FileHandle.standardError.write(Data((text + "\n").utf8))
+        if json { JSONOutput.print(["error": text, "status": Int(status)]) }
+        return ExitCode(status)
+    }
+}
+
+enum JSONOutput {
+    /// One object on one line, keys in order.
+    static func print(_ object: [String: Any]) {
+        let options: JSONSerialization.WritingOptions = [.sortedKeys, .withoutEscapingSlashes]
+        guard let data = try? JSONSerialization.data(withJSONObject: object, options: options)
+        else {
+            return
+        }
+        fflush(stdout)
+        FileHandle.standardOutput.write(data + Data("\n".utf8))
+    }
+
+    /// JSON has no infinity and no NaN: those become texts.
+    static func number(_ value: Double) -> Any {
+        value.isFinite ? value : "\(value)"
+    }
+}

@@ -1,0 +1,160 @@
+// Between a session and the ledger: what the kernel says is written down and shown; what it asks for,
+// files and figures, is found, hashed and answered.
+
+internal import Events
+internal import Foundation
+internal import Notebook
+internal import Provenance
+
+/// Observes one session.
+final class RunRecorder: SessionObserver {
+    let study: StudyFile
+    /// The study's file, and the folder in which its ledger lies.
+    let file: String
+    let root: String
+    let ledger: Ledger
+    let writer: RunWriter
+    let view: RunView
+    let scratch: String
+    weak var session: Session?
+
+    private(set) var claims: [ClaimRecord] = []
+    private var series: [String: Int] = [:]
+    private(set) var metrics: [(label: String, value: Double)] = []
+    private var lastSeries: (name: String, arm: String, index: Int)?
+
+    init(
+        study: StudyFile, file: String, root: String, ledger: Ledger, writer: RunWriter,
+        view: RunView, scratch: String
+    ) {
+        self.study = study
+        self.file = file
+        self.root = root
+        self.ledger = ledger
+        self.writer = writer
+        self.view = view
+        self.scratch = scratch
+    }
+
+    func tick() {
+        if session?.isInterrupted == true { view.stopping() }
+        view.tick()
+    }
+
+    func output(cell: Int, isError: Bool, bytes: [UInt8]) throws {
+        view.output(isError: isError, bytes: bytes)
+        try writer.output(
+            cell: cell, stream: isError ? .standardError : .standardOutput, bytes: bytes)
+    }
+
+    func observe(_ event: Event) throws -> Reply? {
+        switch event {
+        case .metric(let point):
+            remember(point)
+            view.metric(point)
+            try writer.append(event)
+        case .progress(let record):
+            view.progress(record)
+        case .cellBegan(let cell, _):
+            try writer.append(event)
+            view.cellBegan(study.cells[cell])
+        case .cellEnded(let cell, _):
+            try writer.append(event)
+            view.cellEnded(study.cells[cell])
+        case .claim(let claim):
+            claims.append(claim)
+            view.claim(claim)
+            try writer.append(event)
+        case .input(let request):
+            return answer(request)
+        case .flush(let request):
+            try writer.flush()
+            return .flushed(request: request)
+        default:
+            try writer.append(event)
+        }
+        return nil
+    }
+
+    /// Keeps the last value of each series, cheaply: points of one series come in runs.
+    private func remember(_ point: MetricPoint) {
+        if let last = lastSeries, last.name == point.name, last.arm == point.arm {
+            metrics[last.index].value = point.value
+            return
+        }
+        let label = point.arm.isEmpty ? point.name : "\(point.name)[\(point.arm)]"
+        let index = series[label] ?? metrics.count
+        if index == metrics.count {
+            metrics.append((label, point.value))
+            series[label] = index
+        } else {
+            metrics[index].value = point.value
+        }
+        lastSeries = (point.name, point.arm, index)
+    }
+
+    // MARK: - Inputs
+
+    private func answer(_ request: InputRequest) -> Reply {
+        do {
+            if let entry = study.frontMatter.inputs.first(where: { $0.name == request.path }) {
+                return try artifact(entry, request)
+            }
+            let dataset = study.frontMatter.datasets.first {
+                $0.name == request.path || $0.path == request.path
+            }
+            let path = find(dataset?.path ?? request.path)
+            let pinned = dataset.flatMap { $0.sha256.isEmpty ? nil : $0.sha256 }
+            let record = try writer.input(
+                cell: request.cell, path: path, written: request.path, kind: request.kind,
+                expected: pinned)
+            return .input(request: request.request, path: path, sha256: record.sha256)
+        } catch {
+            return .refused(request: request.request, reason: "\(error)")
+        }
+    }
+
+    /// Relative to the study's folder, then to the ledger's root.
+    private func find(_ path: String) -> String {
+        if path.hasPrefix("/") { return path }
+        let beside = StudyRunner.folder(of: file) + "/" + path
+        let below = root + "/" + path
+        return access(beside, F_OK) != 0 && access(below, F_OK) == 0 ? below : beside
+    }
+
+    /// An artifact of another study's last run that went through, laid out in this run's scratch folder.
+    private func artifact(_ entry: InputEntry, _ request: InputRequest) throws -> Reply {
+        func refused(_ reason: String, _ mend: String) -> Reply {
+            .refused(request: request.request, reason: "\(reason)\n  mend:  \(mend)")
+        }
+        let other = StudyRunner.path(
+            StudyRunner.folder(of: file) + "/" + entry.study, below: root)
+        guard let id = try ledger.latestSuccess(of: other) else {
+            return refused(
+                "input \(entry.name): no run of \(entry.study) has succeeded in this ledger.",
+                "run it first: study run \(other)")
+        }
+        let artifacts = try ledger.run(id).artifacts
+        guard let artifact = artifacts.first(where: { $0.name == entry.artifact }) else {
+            let names = artifacts.map(\.name)
+            return refused(
+                "input \(entry.name): run \(id) of \(entry.study) saved no artifact '\(entry.artifact)'"
+                    + NearMiss.hint(entry.artifact, in: names) + ".",
+                "correct `artifact:` in the front matter")
+        }
+        let place = scratch + "/inputs/" + entry.name
+        if access(place, F_OK) != 0 {
+            if artifact.isFolder {
+                for file in artifact.files {
+                    try ledger.objects.copy(file.sha256, to: place + "/" + file.path)
+                }
+            } else {
+                try ledger.objects.copy(artifact.sha256, to: place)
+            }
+        }
+        let record = try writer.input(
+            cell: request.cell, path: place, written: request.path, kind: request.kind,
+            expected: artifact.sha256)
+        return .input(request: request.request, path: place, sha256: record.sha256)
+    }
+}

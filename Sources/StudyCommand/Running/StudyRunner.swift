@@ -1,0 +1,218 @@
+// One run of a study from file to seal: parse, compile, open the ledger, run, write down, seal. The
+// commands `run` and `replay` share it; what a reader sees is RunView's business.
+
+internal import Events
+internal import Foundation
+internal import Notebook
+internal import Provenance
+
+/// What to run, and how.
+struct RunRequest {
+    /// The study's file.
+    var file: String
+    /// As `-p` has them: "name=value".
+    var parameters: [String] = []
+    var seed: UInt64?
+    /// The id of the last cell to run.
+    var until: String?
+    var tier = "portable"
+    /// 0 for as many as there are cores.
+    var threads = 0
+    var memory: UInt64?
+    var requiresClean = false
+    /// The folder in which `.study` lies; found from the study where nothing is given.
+    var ledgerRoot: String?
+    /// What ran, where that is known already: a replay runs in a scratch worktree, which is not the
+    /// code's identity.
+    var code: CodeIdentity?
+    /// How the ledger calls the study, where that is not its place below the root.
+    var recordedPath: String?
+    var replayOf: String?
+    var command: [String] = CommandLine.arguments
+}
+
+/// How a run ended.
+struct RunOutcome {
+    var id: String
+    var status: RunStatus
+    var failure: CellFailure?
+    var claims: [ClaimRecord]
+    /// The last value of each series, by its label, in the order of first appearance.
+    var metrics: [(label: String, value: Double)]
+    var seconds: Double
+    var study: StudyFile
+    /// What the seal found wrong, as an input that changed meanwhile.
+    var sealFailure: RunFailure?
+}
+
+/// Runs one study, once.
+final class StudyRunner {
+    let request: RunRequest
+    let view: RunView
+
+    init(_ request: RunRequest, view: RunView) {
+        self.request = request
+        self.view = view
+    }
+
+    /// - Throws: ``StudyError``, ``BuildError`` or ``ProvenanceError`` where no run could begin; what
+    ///   goes wrong after that is in the outcome.
+    func run() async throws -> RunOutcome {
+        let study = try StudyFile(contentsOf: request.file, path: request.file)
+        let values = try study.values(overriding: request.parameters)
+        let last = try request.until.map { try Self.cell($0, in: study).index }
+        let root = request.ledgerRoot ?? Ledger.root(for: request.file)
+        let ledger = try Ledger.open(under: root)
+        let name = request.recordedPath ?? Self.path(request.file, below: root)
+        let compileBegan = RunView.now()
+        let compiler = try await Compiler(
+            cache: try BuildCache(ledger.folder + "/cache"), installation: try Installation())
+        let view = self.view
+        nonisolated(unsafe) let shown = view
+        let program = try await compiler.compile(study, sourceName: name, through: last) {
+            cell, done, total in
+            shown.compiling(cell.map { study.cells[$0].id } ?? "params", done: done, total: total)
+        }
+        view.compiled(program.compiled, seconds: RunView.now() - compileBegan)
+
+        let code = try request.code ?? CodeIdentity.capture(at: request.file)
+        if request.requiresClean { try code.requireClean() }
+        let seed = request.seed ?? study.seed
+        var environment = EnvironmentSnapshot.collect()
+        environment["swift.version"] = compiler.toolchain.version
+        environment["engine.build"] = compiler.engineBuild
+        environment["engine.tier"] = request.tier
+        let threads =
+            request.threads > 0 ? request.threads : Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+        environment["engine.threads"] = "\(threads)"
+
+        let writer = try ledger.begin(
+            RunOpening(
+                study: name, text: study.text, title: study.title, seed: seed, tier: request.tier,
+                threads: threads,
+                parameters: values.map {
+                    RunOpening.Parameter(
+                        name: $0.parameter.name, type: $0.value.swiftType, value: "\($0.value)")
+                },
+                cells: study.cells.map {
+                    RunOpening.Cell(
+                        id: $0.id, firstLine: $0.firstLine, lastLine: $0.lastLine,
+                        sha256: Digest(of: $0.source).hex)
+                },
+                tolerances: study.frontMatter.tolerances.map {
+                    Tolerance(
+                        metric: $0.metric, absolute: $0.absolute, relative: $0.relative,
+                        ulps: $0.ulps, seeds: $0.seeds)
+                },
+                release: Self.release(study.frontMatter.release), command: request.command,
+                code: code, environment: environment, replayOf: request.replayOf))
+        let began = RunView.now()
+        let scratch = ledger.scratchFolder + "/" + writer.id
+        defer { try? FileManager.default.removeItem(atPath: scratch) }
+        let recorder = RunRecorder(
+            study: study, file: request.file, root: root, ledger: ledger, writer: writer,
+            view: view,
+            scratch: scratch)
+        let end: SessionEnd
+        do {
+            try FileManager.default.createDirectory(
+                atPath: scratch, withIntermediateDirectories: true)
+            let running = Set(program.units.map(\.cell))
+            let earlier = try ledger.latestSuccess(of: name).map { try ledger.durations(of: $0) }
+            view.began(
+                writer.id, study: study.path, seed: seed,
+                cells: study.cells.filter { running.contains($0.index) }, durations: earlier ?? [:])
+            let session = try Session(
+                study, program, sourceName: name, compiler: compiler,
+                limits: Session.Limits(memory: request.memory ?? study.frontMatter.memory),
+                folder: Self.folder(of: request.file), observer: recorder)
+            recorder.session = session
+            end = await session.run(
+                RunSettings(
+                    runID: writer.id, study: name, seed: seed, threads: threads, tier: request.tier,
+                    scratch: scratch,
+                    parameters: values.map {
+                        ParameterSetting(
+                            name: $0.parameter.name, type: $0.value.swiftType, text: "\($0.value)")
+                    }))
+        } catch {
+            end = .failed(
+                CellFailure(
+                    cell: 0, reason: .recorder, message: "\(error)",
+                    place: SourcePlace(line: study.cells.first?.firstLine ?? 1)))
+        }
+        return try seal(writer, end, study, recorder, seconds: RunView.now() - began)
+    }
+
+    private func seal(
+        _ writer: RunWriter, _ end: SessionEnd, _ study: StudyFile, _ recorder: RunRecorder,
+        seconds: Double
+    ) throws -> RunOutcome {
+        var outcome = RunOutcome(
+            id: writer.id, status: .succeeded, claims: recorder.claims, metrics: recorder.metrics,
+            seconds: seconds, study: study)
+        var failure: RunFailure?
+        switch end {
+        case .finished:
+            break
+        case .interrupted(let cell):
+            outcome.status = .interrupted
+            failure = RunFailure(
+                cell: cell, reason: "interrupted", message: "the run was stopped by Ctrl-C",
+                line: study.cells[cell].firstLine)
+        case .failed(let found):
+            outcome.status = .failed
+            outcome.failure = found
+            failure = RunFailure(
+                cell: found.cell, reason: found.reason.rawValue, message: found.message,
+                line: found.place.line, column: found.place.column)
+        }
+        let sealed = try writer.seal(outcome.status, failure: failure)
+        outcome.status = sealed.status
+        outcome.sealFailure = sealed.failure
+        return outcome
+    }
+
+    static func cell(_ id: String, in study: StudyFile) throws -> Cell {
+        if let cell = study.cell(id) {
+            if cell.options.evaluated { return cell }
+            throw StudyError(
+                [
+                    Diagnostic(
+                        path: study.path, place: SourcePlace(line: cell.firstLine),
+                        message: "cell '\(id)' says `eval: false`, so it never runs")
+                ], text: study.text)
+        }
+        throw StudyError(
+            [
+                Diagnostic(
+                    path: study.path, place: nil,
+                    message: "the study has no cell '\(id)'"
+                        + NearMiss.hint(id, in: study.cells.map(\.id)))
+            ], text: study.text)
+    }
+
+    /// `file` relative to `root` where it lies below it, else in full.
+    static func path(_ file: String, below root: String) -> String {
+        let full = resolved(file)
+        let base = resolved(root)
+        return full.hasPrefix(base + "/") ? String(full.dropFirst(base.count + 1)) : full
+    }
+
+    static func folder(of file: String) -> String {
+        (resolved(file) as NSString).deletingLastPathComponent
+    }
+
+    private static func resolved(_ path: String) -> String {
+        guard let real = realpath(path, nil) else { return path }
+        defer { free(real) }
+        return String(cString: real)
+    }
+
+    /// `release` as the bundle's policy reads it: "", "open", "metrics-only", then the reason.
+    static func release(_ entry: ReleaseEntry) -> String {
+        guard let policy = entry.policy else { return "" }
+        return policy.rawValue + (entry.completions ? " completions" : "")
+            + (entry.reason.isEmpty ? "" : ": \(entry.reason)")
+    }
+}
