@@ -35,7 +35,7 @@ enum JSONOutput {
         else {
             return
         }
-        fflush(stdout)
+        fflush(nil)
         FileHandle.standardOutput.write(data + Data("\n".utf8))
     }
 

@@ -1,6 +1,7 @@
 // `study run FILE.md`.
 
 internal import ArgumentParser
+internal import Events
 internal import Foundation
 internal import Notebook
 internal import Provenance

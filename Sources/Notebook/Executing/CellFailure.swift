@@ -19,6 +19,18 @@ package struct CellFailure: Error, Sendable, Equatable {
     package var calledFrom: [SourcePlace] = []
     package var mend = ""
 
+    package init(
+        cell: Int, reason: Reason, message: String, place: SourcePlace,
+        calledFrom: [SourcePlace] = [], mend: String = ""
+    ) {
+        self.cell = cell
+        self.reason = reason
+        self.message = message
+        self.place = place
+        self.calledFrom = calledFrom
+        self.mend = mend
+    }
+
     /// As a reader sees it.
     package func rendered(_ study: StudyFile) -> String {
         var text = Diagnostic(path: study.path, place: place, message: message, mend: mend)

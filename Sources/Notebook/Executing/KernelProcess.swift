@@ -54,8 +54,9 @@ final class KernelProcess {
 
         var variables = ProcessInfo.processInfo.environment
         variables.merge(environment) { $1 }
-        let words: [UnsafeMutablePointer<CChar>?] =
-            [installation.kernel, installation.library].map { strdup($0) } + [nil]
+        let words: [UnsafeMutablePointer<CChar>?] = [
+            strdup(installation.kernel), strdup(installation.library), nil,
+        ]
         let settings: [UnsafeMutablePointer<CChar>?] =
             variables.map { strdup("\($0.key)=\($0.value)") } + [nil]
         defer { (words + settings).forEach { free($0) } }

@@ -61,6 +61,7 @@ package final class Session {
     /// Why we ended the kernel ourselves; the report of its own that follows only adds the place.
     private var ending: (reason: CellFailure.Reason, message: String, since: Double)?
     private var unitEnded = false
+    private var lastWatch = 0.0
 
     /// Starts the kernel.
     /// - Parameter folder: The working directory of the cells: the study's.
@@ -152,11 +153,13 @@ package final class Session {
             ]
             poll(&list, nfds_t(list.count), 50)
             if list[3].revents != 0 { interrupt(signals) }
+            if !unsent.isEmpty { flushReplies() }
+            // Events first: a cell's beginning comes before its output.
+            let heard = list[0].revents != 0 ? try receive() : false
+            if unitEnded || failure != nil { break }
             if list[1].revents != 0 { try take(kernel.output, isError: false) }
             if list[2].revents != 0 { try take(kernel.errors, isError: true) }
-            if !unsent.isEmpty { flushReplies() }
-            if list[0].revents != 0, try receive() { continue }
-            try watch()
+            if !heard || now() - lastWatch >= 0.05 { try watch() }
         }
     }
 
@@ -263,6 +266,7 @@ package final class Session {
 
     /// Time, memory, and whether the kernel is still there.
     private func watch() throws {
+        lastWatch = now()
         if let ending, now() - ending.since > 2 {
             // It was asked for its place and could not even say that.
             kernel.end()
