@@ -102,7 +102,13 @@ let package = Package(
                 "Events", "Notebook", "Provenance", "Export",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
-            swiftSettings: strict),
+            swiftSettings: strict,
+            // Whoever verifies a bundle may have no Swift: the command carries the runtime in itself.
+            linkerSettings: [
+                .unsafeFlags(["-static-stdlib"]), .linkedLibrary("CoreFoundation"),
+                .linkedLibrary("_FoundationCShims"), .linkedLibrary("_FoundationCollections"),
+                .linkedLibrary("_FoundationICU"), .linkedLibrary("stdc++"),
+            ]),
 
         // Drives a ledger as hard as it goes, for benchmarks and for tests that kill it.
         .executableTarget(
