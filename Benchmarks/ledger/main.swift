@@ -120,6 +120,12 @@ case "hash":
     let time = try seconds { _ = try hashFile(root) }
     print("{\"mib_per_s\": \(Int(size / time))}")
 
+case "hash-memory":
+    let bytes = [UInt8](repeating: 7, count: 1 << 18)
+    _ = Digest(of: bytes)
+    let time = seconds { for _ in 0..<2000 { _ = Digest(of: bytes) } }
+    print("{\"mib_per_s\": \(Int(500 / time))}")
+
 default:
     print(usage)
     exit(2)

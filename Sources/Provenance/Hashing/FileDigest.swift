@@ -3,6 +3,7 @@
 
 internal import Crypto
 internal import Foundation
+internal import Synchronization
 
 /// What says, without reading it, whether a file is the one hashed before.
 package struct FileIdentity: Sendable, Hashable {
@@ -164,21 +165,10 @@ package func hashFile(
 
     var hasher = SHA256()
     var total: Int64 = 0
-    // 256 KiB stays in the second-level cache, so hashing reads what `read` has just written there.
-    let capacity = 1 << 18
-    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: capacity, alignment: 4096)
-    defer { buffer.deallocate() }
-    while true {
-        let count = read(descriptor, buffer.baseAddress, capacity)
-        if count < 0 {
-            if errno == EINTR { continue }
-            throw unreadable(path)
-        }
-        if count == 0 { break }
-        let block = UnsafeRawBufferPointer(rebasing: buffer[0..<count])
+    try eachBlock(of: descriptor, size: before.size, path: path) { block in
         hasher.update(bufferPointer: block)
         try each?(block)
-        total += Int64(count)
+        total += Int64(block.count)
     }
     guard fstat(descriptor, &info) == 0 else { throw unreadable(path) }
     let after = FileIdentity(info)
@@ -201,4 +191,111 @@ func unreadable(_ path: String) -> ProvenanceError {
     return ProvenanceError(
         .unreadableFile, "\(path) cannot be read: \(String(cString: strerror(code))).", where: path,
         mend: code == EACCES ? "give this user the right to read it" : "check the disk")
+}
+
+/// Reads a file to its end. For a large one a second thread reads ahead, so that the copy out of the
+/// page cache (a tenth of SHA-256's time) does not add to the hashing.
+private func eachBlock(
+    of descriptor: Int32, size: Int64, path: String, _ body: (UnsafeRawBufferPointer) throws -> Void
+) throws {
+    // 256 KiB stays in the second-level cache.
+    let capacity = 1 << 18
+    func fill(_ buffer: UnsafeMutableRawPointer) -> Int {
+        while true {
+            let count = read(descriptor, buffer, capacity)
+            if count >= 0 || errno != EINTR { return count }
+        }
+    }
+    guard size > 16 << 20 else {
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: capacity, alignment: 4096)
+        defer { buffer.deallocate() }
+        while true {
+            let count = fill(buffer.baseAddress!)
+            if count < 0 { throw unreadable(path) }
+            if count == 0 { return }
+            try body(UnsafeRawBufferPointer(rebasing: buffer[0..<count]))
+        }
+    }
+    let ring = ReadAhead(descriptor: descriptor, capacity: capacity)
+    ring.start()
+    // The buffers belong to the reader until it has ended, so wait for that on every way out.
+    defer { ring.stop() }
+    while true {
+        let block = ring.next()
+        if block.count < 0 {
+            errno = block.code
+            throw unreadable(path)
+        }
+        if block.count == 0 { return }
+        try body(UnsafeRawBufferPointer(start: block.bytes, count: block.count))
+        ring.release()
+    }
+}
+
+/// Four buffers that one thread fills and another empties, in turn.
+///
+/// Proof of `Sendable`: a slot is written by the reader only between `free.wait()` and
+/// `full.signal()`, and read by the consumer only between `full.wait()` and `free.signal()`.
+private final class ReadAhead: @unchecked Sendable {
+    private let descriptor: Int32
+    private let capacity: Int
+    private let buffers: UnsafeMutableRawPointer
+    // Bare memory: an array's own bookkeeping would be shared between the threads.
+    private let counts: UnsafeMutablePointer<(count: Int, code: Int32)>
+    private var place = 0
+    private let free = DispatchSemaphore(value: 4)
+    private let full = DispatchSemaphore(value: 0)
+    private let ended = DispatchSemaphore(value: 0)
+    private let cancelled = Atomic(false)
+
+    init(descriptor: Int32, capacity: Int) {
+        self.descriptor = descriptor
+        self.capacity = capacity
+        buffers = .allocate(byteCount: 4 * capacity, alignment: 4096)
+        counts = .allocate(capacity: 4)
+        counts.initialize(repeating: (0, 0), count: 4)
+    }
+
+    deinit {
+        buffers.deallocate()
+        counts.deallocate()
+    }
+
+    func start() {
+        // A thread of its own: on a queue it could wait for the very hashers that wait for it.
+        Thread.detachNewThread { [self] in
+            var slot = 0
+            while true {
+                free.wait()
+                if cancelled.load(ordering: .relaxed) { break }
+                var count = read(descriptor, buffers + slot * capacity, capacity)
+                while count < 0, errno == EINTR {
+                    count = read(descriptor, buffers + slot * capacity, capacity)
+                }
+                counts[slot] = (count, errno)
+                full.signal()
+                if count <= 0 { break }
+                slot = (slot + 1) % 4
+            }
+            ended.signal()
+        }
+    }
+
+    func next() -> (bytes: UnsafeRawPointer, count: Int, code: Int32) {
+        full.wait()
+        return (
+            UnsafeRawPointer(buffers + place * capacity), counts[place].count, counts[place].code
+        )
+    }
+
+    func release() {
+        place = (place + 1) % 4
+        free.signal()
+    }
+
+    func stop() {
+        cancelled.store(true, ordering: .relaxed)
+        free.signal()
+        ended.wait()
+    }
 }
