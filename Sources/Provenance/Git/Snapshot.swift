@@ -5,10 +5,8 @@ internal import CGit2
 internal import Foundation
 
 enum Snapshot {
-    /// Fills in what differs and, where something does, writes a commit that holds it.
-    ///
-    /// One difference between HEAD's tree and the files, taken through the index, so that Git's own
-    /// cache of sizes and times spares the reading of unchanged files. The index is not written back.
+    /// Fills in what differs and, where something does, writes a commit that holds it. The index is
+    /// read and not written back.
     /// - Parameter budget: How many bytes may still be stored; lowered by what is.
     static func take(
         of repository: Repository, into identity: inout CodeIdentity, budget: inout Int64,
@@ -16,7 +14,131 @@ enum Snapshot {
     ) throws {
         let base: OpaquePointer? = try identity.commit.map { try repository.tree(of: $0) }
         defer { base.map { git_tree_free($0) } }
+        var updates = TreeUpdates()
+        let start: OpaquePointer?
+        if let staged = try scan(repository, base: base, to: &updates, &identity, &budget) {
+            start = staged
+        } else {
+            updates = TreeUpdates()
+            identity.changes = []
+            identity.omissions = []
+            identity.nested = []
+            try compare(repository, base: base, to: &updates, &identity, &budget)
+            start = base
+        }
+        defer { if start != base { git_tree_free(start) } }
+        guard identity.isDirty || !identity.omissions.isEmpty else { return }
+        let tree = try updates.write(to: repository, base: start)
+        // A change that was staged and then undone in the file is none.
+        if let base, git_tree_id(base).pointee.text == tree.text, identity.omissions.isEmpty {
+            identity.changes = []
+            return
+        }
+        identity.snapshot = try commit(
+            tree, in: repository, parent: identity.commit, message: message)
+    }
 
+    /// The quick way: ``WorktreeScan`` against the index, and the index's tree against HEAD's.
+    /// - Returns: The index's tree, which the updates belong to; nil where only libgit2 can judge.
+    private static func scan(
+        _ repository: Repository, base: OpaquePointer?, to updates: inout TreeUpdates,
+        _ identity: inout CodeIdentity, _ budget: inout Int64
+    ) throws -> OpaquePointer? {
+        var index: OpaquePointer?
+        try git("git_repository_index", git_repository_index(&index, repository.handle))
+        defer { git_index_free(index) }
+        guard let index, let scan = WorktreeScan(of: repository, index: index) else { return nil }
+        var id = git_oid()
+        // Git keeps the tree's id in the index, so this writes nothing unless something is staged.
+        guard git_index_write_tree(&id, index) == 0 else { return nil }
+        var tree: OpaquePointer?
+        try git("git_tree_lookup", git_tree_lookup(&tree, repository.handle, &id))
+        do {
+            var kinds = try staged(repository, base: base, tree: tree)
+            for path in scan.deleted {
+                // Staged as new and then deleted: as if it had never been.
+                kinds[path] = kinds[path] == .added ? nil : .deleted
+                updates.removals.append(path)
+            }
+            for (path, kind) in kinds.sorted(by: { $0.key < $1.key }) {
+                identity.changes.append(.init(path: path, kind: kind))
+            }
+            for path in scan.suspects.sorted() where try differs(path, index, repository) {
+                try addFile(
+                    path, kind: kinds[path] == nil ? .modified : nil, of: repository, to: &updates,
+                    &identity,
+                    &budget)
+            }
+            for path in scan.submodules.sorted() {
+                let entry = git_index_get_bypath(index, path, 0)
+                try addSubmodule(
+                    path, recorded: entry?.pointee.id.text, of: repository, to: &updates, &identity,
+                    &budget)
+            }
+            for path in scan.untracked.sorted() {
+                try addUntracked(path, of: repository, to: &updates, &identity, &budget)
+            }
+        } catch {
+            git_tree_free(tree)
+            throw error
+        }
+        return tree
+    }
+
+    /// What is staged: the index's tree against HEAD's. Equal folders are not looked into.
+    private static func staged(
+        _ repository: Repository, base: OpaquePointer?, tree: OpaquePointer?
+    ) throws -> [String: CodeIdentity.Change.Kind] {
+        if let base, git_oid_equal(git_tree_id(base), git_tree_id(tree)) == 1 { return [:] }
+        var difference: OpaquePointer?
+        try git(
+            "git_diff_tree_to_tree",
+            git_diff_tree_to_tree(&difference, repository.handle, base, tree, nil))
+        defer { git_diff_free(difference) }
+        var kinds: [String: CodeIdentity.Change.Kind] = [:]
+        for place in 0..<git_diff_num_deltas(difference) {
+            guard let delta = git_diff_get_delta(difference, place)?.pointee else { continue }
+            switch delta.status {
+            case GIT_DELTA_ADDED: kinds[String(cString: delta.new_file.path)] = .added
+            case GIT_DELTA_DELETED: kinds[String(cString: delta.old_file.path)] = .deleted
+            default: kinds[String(cString: delta.new_file.path)] = .modified
+            }
+        }
+        return kinds
+    }
+
+    /// Is the file's content, as Git would store it, another than the index's?
+    private static func differs(
+        _ path: String, _ index: OpaquePointer, _ repository: Repository
+    ) throws -> Bool {
+        guard let entry = git_index_get_bypath(index, path, 0) else { return true }
+        let full = repository.root + "/" + path
+        var info = stat()
+        guard lstat(full, &info) == 0, info.st_mode & S_IFMT == S_IFREG,
+            entry.pointee.mode & 0o100 == UInt32(info.st_mode) & 0o100,
+            entry.pointee.mode != GIT_FILEMODE_LINK.rawValue
+        else {
+            if info.st_mode & S_IFMT == S_IFLNK, entry.pointee.mode == GIT_FILEMODE_LINK.rawValue,
+                let target = try? FileManager.default.destinationOfSymbolicLink(atPath: full)
+            {
+                var id = git_oid()
+                git_odb_hash(&id, target, target.utf8.count, GIT_OBJECT_BLOB)
+                return id.text != entry.pointee.id.text
+            }
+            return true
+        }
+        var id = git_oid()
+        guard
+            git_repository_hashfile(&id, repository.handle, full, GIT_OBJECT_BLOB, path) == 0
+        else { return true }
+        return id.text != entry.pointee.id.text
+    }
+
+    /// The general way: HEAD's tree against the files through the index, all by libgit2.
+    private static func compare(
+        _ repository: Repository, base: OpaquePointer?, to updates: inout TreeUpdates,
+        _ identity: inout CodeIdentity, _ budget: inout Int64
+    ) throws {
         var options = git_diff_options()
         git_diff_options_init(&options, UInt32(GIT_DIFF_OPTIONS_VERSION))
         options.flags =
@@ -27,49 +149,73 @@ enum Snapshot {
             "git_diff_tree_to_workdir_with_index",
             git_diff_tree_to_workdir_with_index(&difference, repository.handle, base, &options))
         defer { git_diff_free(difference) }
-
-        var updates = TreeUpdates()
-        for index in 0..<git_diff_num_deltas(difference) {
-            guard let delta = git_diff_get_delta(difference, index)?.pointee else { continue }
-            try add(delta, of: repository, to: &updates, identity: &identity, budget: &budget)
+        for place in 0..<git_diff_num_deltas(difference) {
+            guard let delta = git_diff_get_delta(difference, place)?.pointee else { continue }
+            let file = delta.status == GIT_DELTA_DELETED ? delta.old_file : delta.new_file
+            let path = String(cString: file.path)
+            if delta.status == GIT_DELTA_DELETED {
+                identity.changes.append(.init(path: path, kind: .deleted))
+                updates.removals.append(path)
+            } else if UInt32(file.mode) == GIT_FILEMODE_COMMIT.rawValue {
+                try addSubmodule(
+                    path, recorded: nil, of: repository, to: &updates, &identity, &budget)
+            } else if delta.status == GIT_DELTA_UNTRACKED {
+                try addUntracked(path, of: repository, to: &updates, &identity, &budget)
+            } else {
+                try addFile(
+                    path, kind: delta.status == GIT_DELTA_ADDED ? .added : .modified,
+                    of: repository,
+                    to: &updates, &identity, &budget)
+            }
         }
-        guard !updates.isEmpty || identity.isDirty else { return }
-        let tree = try updates.write(to: repository, base: base)
-        identity.snapshot = try commit(
-            tree, in: repository, parent: identity.commit, message: message)
     }
 
-    private static func add(
-        _ delta: git_diff_delta, of repository: Repository, to updates: inout TreeUpdates,
-        identity: inout CodeIdentity, budget: inout Int64
+    /// A path that is not tracked, and what lies below it, unless it is ignored.
+    private static func addUntracked(
+        _ path: String, of repository: Repository, to updates: inout TreeUpdates,
+        _ identity: inout CodeIdentity, _ budget: inout Int64
     ) throws {
-        let file = delta.status == GIT_DELTA_DELETED ? delta.old_file : delta.new_file
-        var path = String(cString: file.path)
-        let full = repository.root + "/" + path
+        if repository.isIgnored(path) { return }
+        guard path.hasSuffix("/") else {
+            try addFile(path, kind: .untracked, of: repository, to: &updates, &identity, &budget)
+            return
+        }
+        let folder = repository.root + "/" + path
+        if access(folder + ".git", F_OK) == 0 {
+            identity.omissions.append(
+                .init(path: String(path.dropLast()), size: 0, reason: "a repository of its own"))
+            return
+        }
+        guard let listing = opendir(folder) else { return }
+        var names: [String] = []
+        while let item = readdir(listing) {
+            let name = withUnsafePointer(to: &item.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name == "." || name == ".." { continue }
+            var info = stat()
+            guard lstat(folder + name, &info) == 0 else { continue }
+            let kind = info.st_mode & S_IFMT
+            if kind == S_IFDIR { names.append(name + "/") }
+            if kind == S_IFREG || kind == S_IFLNK { names.append(name) }
+        }
+        closedir(listing)
+        for name in names.sorted() {
+            try addUntracked(path + name, of: repository, to: &updates, &identity, &budget)
+        }
+    }
 
-        if delta.status == GIT_DELTA_DELETED {
-            identity.changes.append(.init(path: path, kind: .deleted))
-            updates.removals.append(path)
-            return
-        }
-        if path.hasSuffix("/") {
-            path.removeLast()
-            identity.omissions.append(.init(path: path, size: 0, reason: "a repository of its own"))
-            return
-        }
-        if UInt32(file.mode) == GIT_FILEMODE_COMMIT.rawValue {
-            try addSubmodule(
-                path, of: repository, to: &updates, identity: &identity, budget: &budget)
-            return
-        }
-        let untracked = delta.status == GIT_DELTA_UNTRACKED
-        let kind: CodeIdentity.Change.Kind =
-            untracked ? .untracked : delta.status == GIT_DELTA_ADDED ? .added : .modified
+    /// - Parameter kind: Nil where the change is listed already.
+    private static func addFile(
+        _ path: String, kind: CodeIdentity.Change.Kind?, of repository: Repository,
+        to updates: inout TreeUpdates, _ identity: inout CodeIdentity, _ budget: inout Int64
+    ) throws {
+        let full = repository.root + "/" + path
         var info = stat()
         guard lstat(full, &info) == 0 else { return }
-        identity.changes.append(.init(path: path, kind: kind))
+        if let kind { identity.changes.append(.init(path: path, kind: kind)) }
         let size = Int64(info.st_size)
-        if untracked, Secrets.isSecretFile(path) || holdsPrivateKey(full, size: size) {
+        if kind == .untracked, Secrets.isSecretFile(path) || holdsPrivateKey(full, size: size) {
             identity.omissions.append(.init(path: path, size: size, reason: "looks like a secret"))
             return
         }
@@ -91,15 +237,17 @@ enum Snapshot {
 
     /// A submodule is a commit of its own repository: its head, or a snapshot there when it is dirty.
     private static func addSubmodule(
-        _ path: String, of repository: Repository, to updates: inout TreeUpdates,
-        identity: inout CodeIdentity, budget: inout Int64
+        _ path: String, recorded: String?, of repository: Repository, to updates: inout TreeUpdates,
+        _ identity: inout CodeIdentity, _ budget: inout Int64
     ) throws {
-        guard let inner = try Repository(containing: repository.root + "/" + path),
-            realPath(inner.root) == realPath(repository.root + "/" + path)
+        let place = repository.root + "/" + path
+        // Not checked out: as recorded.
+        guard let inner = try Repository(containing: place), realPath(inner.root) == realPath(place)
         else { return }
         var nested = CodeIdentity()
         nested.commit = try inner.head()
         try take(of: inner, into: &nested, budget: &budget, message: "A submodule's worktree")
+        guard let commit = nested.snapshot ?? nested.commit, commit != recorded else { return }
         identity.changes.append(.init(path: path, kind: .submodule))
         identity.changes += nested.changes.map { .init(path: path + "/" + $0.path, kind: $0.kind) }
         identity.omissions += nested.omissions.map {
@@ -111,7 +259,6 @@ enum Snapshot {
         if let snapshot = nested.snapshot {
             identity.nested.append(.init(path: path, snapshot: snapshot))
         }
-        guard let commit = nested.snapshot ?? nested.commit else { return }
         var id = git_oid()
         try git("git_oid_fromstr", git_oid_fromstr(&id, commit))
         updates.entries.append((path, id, GIT_FILEMODE_COMMIT))
