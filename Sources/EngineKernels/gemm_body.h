@@ -77,7 +77,7 @@ EK_INLINE vf load_elements(const ek_matrix *x, ek_dtype dtype, long row, long co
         if (n == 16) bytes = *(const vb_unaligned *)p;
         else memcpy(&bytes, p, (size_t)n);
         vf codes = __builtin_convertvector(__builtin_convertvector(bytes, vi), vf);
-        return codes * vf_set(x->scales[row]) / vf_set(127);
+        return codes * vf_set(x->scales[row] / 127);  // the bits of ek_int8_dequantize
     }
     case EK_NF4: {
         const uint8_t *packed = (const uint8_t *)x->data;

@@ -90,11 +90,12 @@ extension LoRAAdapter {
                 throw malformed(
                     "\"\(path)\" has A \(a.shape) and B \(b.shape), where its rank is \(rank)")
             }
-            guard let a = a.widenedToFloat32(), let b = b.widenedToFloat32() else {
+            guard a.dtype.isFloating, b.dtype.isFloating else {
                 throw malformed("\"\(path)\" is not made of floating-point numbers")
             }
             modules[Self.textPath(path)] = LoRAModule(
-                a: a, b: b, scale: configuration.scale(of: path))
+                a: a.converted(to: .f32), b: b.converted(to: .f32),
+                scale: configuration.scale(of: path))
         }
         if modules.isEmpty, saved.isEmpty { throw malformed("there are none") }
         warnings.sort()
@@ -178,34 +179,5 @@ extension String {
     fileprivate func replacingCharacters(_ range: Range<String.Index>, with text: String) -> String
     {
         self[..<range.lowerBound] + text + self[range.upperBound...]
-    }
-}
-
-extension Tensor {
-    /// The elements as f32, exactly where they are bf16 or f16; `nil` where they are not floating-point.
-    func widenedToFloat32() -> Tensor? {
-        if dtype == .f32 { return self }
-        guard dtype.isFloating else { return nil }
-        var result = Tensor(uninitialized: shape, dtype: .f32)
-        withUnsafeBytes { source in
-            result.withUnsafeMutableFloats { target in
-                for index in target.indices {
-                    target[index] =
-                        switch dtype {
-                        case .bf16:
-                            Float(
-                                bitPattern: UInt32(
-                                    source.loadUnaligned(
-                                        fromByteOffset: 2 * index, as: UInt16.self)) << 16)
-                        case .f16:
-                            Float(
-                                source.loadUnaligned(fromByteOffset: 2 * index, as: Float16.self))
-                        default:
-                            Float(source.loadUnaligned(fromByteOffset: 8 * index, as: Double.self))
-                        }
-                }
-            }
-        }
-        return result
     }
 }

@@ -100,3 +100,4 @@ void ek_random_normal(
 #endif
 
 #include "nn.h"
+#include "quant.h"
