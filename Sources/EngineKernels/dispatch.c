@@ -6,6 +6,9 @@
 #include <stdlib.h>
 
 static atomic_int chosen = -1;
+// What ek_use_kernels chose on this thread; a job of the pool takes it from the thread that gave it.
+// Per thread, so that a test that switches never changes a product that another thread is in.
+static __thread int own = -1;
 
 static int supported(void) {
 #if defined(__x86_64__)
@@ -22,7 +25,10 @@ static int supported(void) {
 
 static const char *const names[3] = {"scalar", "avx2", "avx512"};
 
+void ek_inherit_variant(int variant) { own = variant; }
+
 int ek_variant(void) {
+    if (own >= 0) return own;
     int variant = atomic_load_explicit(&chosen, memory_order_relaxed);
     if (__builtin_expect(variant >= 0, 1)) return variant;
     variant = supported();
@@ -41,7 +47,7 @@ const char *ek_kernel_name(void) { return names[ek_variant()]; }
 bool ek_use_kernels(const char *name) {
     for (int i = 0; i <= supported(); i++) {
         if (strcmp(name, names[i]) == 0) {
-            atomic_store_explicit(&chosen, i, memory_order_relaxed);
+            own = i;
             return true;
         }
     }

@@ -2,6 +2,7 @@
 // step comes within microseconds, then sleep.
 #include "pool.h"
 #include "EngineKernels.h"
+#include "simd_types.h"
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -31,6 +32,7 @@ static void (*jobBody)(void *, ptrdiff_t);
 static void *jobContext;
 static ptrdiff_t jobCount;
 static int jobThreads;
+static int jobVariant;
 static _Alignas(64) atomic_ulong generation = 0;
 static _Alignas(64) atomic_long next = 0;
 static _Alignas(64) atomic_int inside = 0;  // workers that may still touch the job
@@ -77,7 +79,10 @@ static void *worker(void *argument) {
         seen = g;
         atomic_fetch_add(&inside, 1);
         // The job may have closed meanwhile: its fields are ours to read only while it is open.
-        if (atomic_load(&generation) == g && index < jobThreads) drain();
+        if (atomic_load(&generation) == g && index < jobThreads) {
+            ek_inherit_variant(jobVariant);
+            drain();
+        }
         atomic_fetch_sub(&inside, 1);
     }
     return NULL;
@@ -125,6 +130,7 @@ void ek_parallel(ptrdiff_t count, void (*body)(void *, ptrdiff_t), void *context
     jobContext = context;
     jobCount = count;
     jobThreads = threads;
+    jobVariant = ek_variant();
     atomic_store(&next, 0);
     atomic_fetch_add(&generation, 1);  // odd: open
     if (atomic_load(&sleepers) > 0) {

@@ -57,3 +57,5 @@ typedef int8_t vb_unaligned __attribute__((vector_size(16), aligned(1)));
 
 /// 2 is AVX-512, 1 is AVX2 with FMA, 0 plain C.
 int ek_variant(void);
+/// Makes the calling thread use a variant.
+void ek_inherit_variant(int variant);

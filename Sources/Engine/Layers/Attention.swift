@@ -42,6 +42,21 @@ package struct Attention {
     package var queryNorm: RMSNorm?
     package var keyNorm: RMSNorm?
 
+    package init(
+        headCount: Int, keyValueHeadCount: Int, headDimension: Int, scale: Float,
+        softCap: Float = 0,
+        window: Int = 0, queryNorm: RMSNorm? = nil, keyNorm: RMSNorm? = nil
+    ) {
+        self.headCount = headCount
+        self.keyValueHeadCount = keyValueHeadCount
+        self.headDimension = headDimension
+        self.scale = scale
+        self.softCap = softCap
+        self.window = window
+        self.queryNorm = queryNorm
+        self.keyNorm = keyNorm
+    }
+
     /// - Parameters:
     ///   - qkv: `[rows, (heads + 2 · keyValueHeads) · headDimension]`: queries, keys, values. Fresh from
     ///     its projection: it is rotated in place.

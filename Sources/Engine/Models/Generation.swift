@@ -14,6 +14,8 @@ public struct GenerationOptions: Sendable {
     public var topP: Float?
     /// Tokens that end a text, besides the model's own end-of-text; they are part of the result.
     public var stopTokens: Set<Int32>
+    /// Texts that end a text; the result ends with the token that completes one. Needs a tokenizer.
+    public var stopStrings: [String]
     /// Whether the model's end-of-text tokens end a text.
     public var stopsAtEndOfText: Bool
     /// Prompts continued at once. The text does not depend on it.
@@ -21,7 +23,7 @@ public struct GenerationOptions: Sendable {
 
     public init(
         maximumNewTokens: Int = 64, temperature: Float = 0, topK: Int? = nil, topP: Float? = nil,
-        stopTokens: Set<Int32> = [], stopsAtEndOfText: Bool = true,
+        stopTokens: Set<Int32> = [], stopStrings: [String] = [], stopsAtEndOfText: Bool = true,
         batchSize: Int = 16
     ) {
         precondition(temperature >= 0, "a temperature is not negative: \(temperature)")
@@ -33,6 +35,7 @@ public struct GenerationOptions: Sendable {
         self.topK = topK
         self.topP = topP
         self.stopTokens = stopTokens
+        self.stopStrings = stopStrings
         self.stopsAtEndOfText = stopsAtEndOfText
         self.batchSize = batchSize
     }
@@ -48,11 +51,15 @@ extension LanguageModel {
     ///
     /// A prompt's continuation does not depend on the batch that it is in: greedy decoding computes each
     /// row alone, and the i-th prompt draws from a stream of its own. No padding is computed.
+    /// - Throws: ``ModelError`` with reason `.noTokenizer` where stop strings are given without one.
     /// - Precondition: no prompt is empty.
     public func generate(
         _ prompts: [[Int32]], _ options: GenerationOptions = GenerationOptions(),
         using random: inout RandomStream
     ) throws -> [[Int32]] {
+        guard options.stopStrings.isEmpty || tokenizer != nil else {
+            throw ModelError(.noTokenizer, where: "generate(_:_:using:)")
+        }
         precondition(prompts.allSatisfy { !$0.isEmpty }, "a prompt has at least one token")
         // One word of the caller's stream, so that a second call draws anew.
         let streams =
@@ -68,7 +75,8 @@ extension LanguageModel {
                 prompts: Array(prompts[range]),
                 streams: range.map { streams.stream(named: "prompt \($0)") }, options: options,
                 stops: options.stopsAtEndOfText
-                    ? options.stopTokens.union(configuration.endOfText) : options.stopTokens)
+                    ? options.stopTokens.union(configuration.endOfText) : options.stopTokens,
+                tokenizer: options.stopStrings.isEmpty ? nil : tokenizer)
             generation.run(transformer, rope)
             results += generation.results
         }
@@ -81,6 +89,14 @@ extension LanguageModel {
         // Without stop strings there is nothing to throw.
         return try! generate(prompts, .greedy(maximumNewTokens), using: &unused)
     }
+
+    /// The greedy continuation of a text, decoded without special tokens.
+    /// - Throws: ``ModelError`` with reason `.noTokenizer`.
+    public func generate(_ prompt: String, maximumNewTokens: Int) throws -> String {
+        guard let tokenizer else { throw ModelError(.noTokenizer, where: "generate(_:)") }
+        let tokens = generate([tokenizer.encode(prompt)], maximumNewTokens: maximumNewTokens)[0]
+        return tokenizer.decode(tokens, skipSpecialTokens: true)
+    }
 }
 
 /// One batch of prompts under way.
@@ -89,6 +105,7 @@ private struct Generation {
     var streams: [RandomStream]
     let options: GenerationOptions
     let stops: Set<Int32>
+    let tokenizer: Tokenizer?
     var results: [[Int32]] = []
 
     mutating func run(_ transformer: Transformer, _ rope: RotaryTables) {
@@ -127,7 +144,17 @@ private struct Generation {
     private func isFinished(_ sequence: Int) -> Bool {
         let tokens = results[sequence]
         if tokens.count >= options.maximumNewTokens || stops.contains(tokens.last!) { return true }
-        return false
+        guard let tokenizer else { return false }
+        let text = tokenizer.decode(tokens, skipSpecialTokens: false)
+        return options.stopStrings.contains { contains(text, $0) }
+    }
+
+    private func contains(_ text: String, _ part: String) -> Bool {
+        let (text, part) = (Array(text.utf8), Array(part.utf8))
+        guard !part.isEmpty, text.count >= part.count else { return false }
+        return (0...text.count - part.count).contains {
+            text[$0..<$0 + part.count].elementsEqual(part)
+        }
     }
 
     /// The next token of one row of logits.

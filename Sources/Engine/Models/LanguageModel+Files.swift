@@ -5,7 +5,7 @@
 #endif
 
 extension LanguageModel {
-    /// Loads a folder: `config.json`, weights in one file or in shards.
+    /// Loads a folder: `config.json`, weights in one file or in shards, and the tokenizer if there is one.
     ///
     /// Weights stay windows on their files until something changes them.
     /// - Parameters:
@@ -37,10 +37,12 @@ extension LanguageModel {
             if let dtype, dtype != tensor.dtype { tensor = tensor.converted(to: dtype) }
             weights[name] = .dense(tensor)
         }
-        self.init(configuration: configuration, weights: weights)
+        let path = folder + "/tokenizer.json"
+        let tokenizer = access(path, R_OK) == 0 ? try Tokenizer(folder) : nil
+        self.init(configuration: configuration, weights: weights, tokenizer: tokenizer)
     }
 
-    /// Writes `config.json` and `model.safetensors`. An adapter is not written: merge it,
+    /// Writes `config.json`, `model.safetensors` and the tokenizer. An adapter is not written: merge it,
     /// or save it in PEFT's form.
     /// - Throws: ``ModelError`` where weights are quantized, ``CheckpointError`` where the folder cannot
     ///   be written.
@@ -66,5 +68,6 @@ extension LanguageModel {
         guard fclose(file) == 0, written >= 0 else {
             throw ModelError(.unwritable("config.json"), where: folder)
         }
+        try tokenizer?.save(to: folder)
     }
 }

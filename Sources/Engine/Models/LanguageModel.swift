@@ -7,11 +7,12 @@ public struct LanguageModel: Sendable {
     /// Every parameter by Hugging Face's name; norms and embeddings are dense.
     public var weights: [String: Weight]
     public var adapter: LoRAAdapter?
+    public var tokenizer: Tokenizer?
 
     /// A model of given weights.
     /// - Precondition: every parameter of the configuration is there in its shape.
     public init(
-        configuration: ModelConfiguration, weights: [String: Weight]
+        configuration: ModelConfiguration, weights: [String: Weight], tokenizer: Tokenizer? = nil
     ) {
         for (name, shape) in configuration.parameterShapes {
             precondition(
@@ -20,6 +21,7 @@ public struct LanguageModel: Sendable {
         }
         self.configuration = configuration
         self.weights = weights
+        self.tokenizer = tokenizer
     }
 
     /// A model with random weights: matrices normal with standard deviation 0.02 as Hugging Face's
@@ -28,7 +30,7 @@ public struct LanguageModel: Sendable {
     /// Each parameter draws from a stream of its own, named after it, below `random`.
     public init(
         configuration: ModelConfiguration, standardDeviation: Float = 0.02,
-        using random: inout RandomStream
+        tokenizer: Tokenizer? = nil, using random: inout RandomStream
     ) {
         // One word of the parent's, so that two models from one stream differ.
         let streams = random.stream(named: "init \(random.nextUInt32())")
@@ -46,7 +48,7 @@ public struct LanguageModel: Sendable {
             }
             weights[name] = .dense(tensor)
         }
-        self.init(configuration: configuration, weights: weights)
+        self.init(configuration: configuration, weights: weights, tokenizer: tokenizer)
     }
 
     /// The dense tensor of a parameter.

@@ -16,7 +16,7 @@ extern "C" {
 
 /// The name of the kernel set this process uses: "avx512", "avx2" or "scalar".
 const char *_Nonnull ek_kernel_name(void);
-/// Chooses the named set; false where this CPU cannot run it. For tests; not while kernels run.
+/// Chooses the named set for calls from this thread; false where this CPU cannot run it. For tests.
 bool ek_use_kernels(const char *_Nonnull name);
 
 /// Threads that share the work: STUDY_THREADS, or else the CPUs online.

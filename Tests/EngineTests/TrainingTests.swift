@@ -1,0 +1,348 @@
+// The trainer: same bits whatever the threads, the cut into batches or an interruption; reductions,
+// packing, clipping, schedules, errors.
+
+import Engine
+import EngineKernels
+import Testing
+
+/// A model small enough that a step takes a millisecond.
+func tinyModel(
+    family: ModelConfiguration.Family = .llama, tied: Bool = true, seed: UInt64 = 1
+) -> LanguageModel {
+    var configuration = ModelConfiguration(
+        family: family, vocabularySize: 40, hiddenSize: 24, intermediateSize: 40, layerCount: 2,
+        headCount: 3, keyValueHeadCount: 1, headDimension: 8)
+    configuration.tiesEmbeddings = tied
+    if family == .gemma3 {
+        configuration.slidingWindow = 4
+        configuration.slidingLayers = [true, false]
+    }
+    var random = RandomStream(seed: seed, name: "tiny")
+    return LanguageModel(configuration: configuration, standardDeviation: 0.2, using: &random)
+}
+
+func tinyExamples(_ count: Int, seed: UInt64 = 2) -> [TrainingExample] {
+    var random = RandomStream(seed: seed, name: "examples")
+    return (0..<count).map { _ in
+        let prompt = (0..<1 + random.below(4)).map { _ in Int32(random.below(40)) }
+        let answer = (0..<1 + random.below(9)).map { _ in Int32(random.below(40)) }
+        return TrainingExample(prompt: prompt, completion: answer)
+    }
+}
+
+/// Every trained tensor's bytes.
+func trainedBytes(_ model: LanguageModel) throws -> [[UInt8]] {
+    try model.trainedTensors().map { model[$0].withUnsafeBytes { Array($0) } }
+}
+
+/// A model with an adapter that has dropout.
+func adapted(_ model: LanguageModel, dropout: Double = 0) throws -> LanguageModel {
+    var result = model
+    var random = RandomStream(seed: 9, name: "adapter")
+    try result.attach(LoRA(rank: 2, alpha: 4, dropout: dropout), using: &random)
+    return result
+}
+
+@Suite(.serialized) struct `Training` {
+    @Test(arguments: [false, true]) func `gives the same bits for 1, 2, 3 and 7 threads`(
+        full: Bool
+    ) throws {
+        let start = full ? tinyModel() : try adapted(tinyModel(family: .gemma3), dropout: 0.2)
+        let before = ek_threads()
+        defer { ek_set_threads(before) }
+        var runs: [([Double], [[UInt8]])] = []
+        for threads in [1, 2, 3, 7] {
+            ek_set_threads(Int32(threads))
+            var model = start
+            var random = RandomStream(seed: 5, name: "run")
+            let summary = try train(
+                &model, on: tinyExamples(40), with: AdamW(learningRate: 1e-2), epochs: 1,
+                using: &random)
+            runs.append((summary.losses, try trainedBytes(model)))
+        }
+        for run in runs.dropFirst() {
+            #expect(run.0 == runs[0].0)
+            #expect(run.1 == runs[0].1)
+        }
+    }
+
+    @Test(arguments: ["scalar", "avx2"]) func `gives the same bits on lower kernels`(name: String)
+        throws
+    {
+        let before = String(cString: ek_kernel_name())
+        defer { _ = ek_use_kernels(before) }
+        func run() throws -> ([Double], [[UInt8]]) {
+            var model = tinyModel(family: .gemma3)
+            var random = RandomStream(seed: 5, name: "run")
+            let summary = try train(
+                &model, on: tinyExamples(24), with: AdamW(learningRate: 1e-2), epochs: 1,
+                using: &random)
+            return (summary.losses, try trainedBytes(model))
+        }
+        let best = try run()
+        guard ek_use_kernels(name) else { return }
+        let lower = try run()
+        #expect(best.0 == lower.0 && best.1 == lower.1)
+    }
+
+    @Test(arguments: [LossReduction.tokenMean, .perExample], [false, true])
+    func `accumulates to the bits of the large batch`(reduction: LossReduction, full: Bool) throws {
+        let start = full ? tinyModel() : try adapted(tinyModel())
+        func run(_ batch: Int, _ accumulation: Int) throws -> ([Double], [[UInt8]]) {
+            var model = start
+            var random = RandomStream(seed: 5, name: "run")
+            let summary = try train(
+                &model, on: tinyExamples(24), with: AdamW(learningRate: 1e-2),
+                TrainingOptions(
+                    batchSize: batch, accumulation: accumulation, reduction: reduction),
+                using: &random)
+            return (summary.losses, try trainedBytes(model))
+        }
+        let large = try run(12, 1)
+        for (batch, accumulation) in [(6, 2), (4, 3), (1, 12), (5, 3)]
+        where batch * accumulation == 12 {
+            let small = try run(batch, accumulation)
+            #expect(small.0 == large.0)
+            #expect(small.1 == large.1)
+        }
+    }
+
+    // Two batches of 1 and 3 labels, losses a and (b, c, d): token mean (a+b+c+d)/4; mean of means
+    // a/2 + (b+c+d)/6; per example as batches hold one example each.
+    @Test func `names what a loss is the mean of`() {
+        let one = TrainingBatch([
+            TrainingRow(segments: [TrainingExample(prompt: [1], completion: [2])])
+        ])
+        let three = TrainingBatch([
+            TrainingRow(segments: [TrainingExample(prompt: [1], completion: [2, 3, 4])])
+        ])
+        #expect(LossReduction.tokenMean.weights([one, three]) == [[0.25], [0.25, 0.25, 0.25]])
+        let sixth = 1.0 / 6
+        #expect(
+            LossReduction.meanOfBatchMeans.weights([one, three]) == [[0.5], [sixth, sixth, sixth]])
+        #expect(LossReduction.perExample.weights([one, three]) == [[0.5], [sixth, sixth, sixth]])
+    }
+
+    @Test(arguments: [false, true]) func `goes on from every step as if it had not stopped`(
+        full: Bool
+    )
+        throws
+    {
+        let start = full ? tinyModel(tied: false) : try adapted(tinyModel(), dropout: 0.3)
+        let examples = tinyExamples(10)
+        try withTemporaryFolder { folder in
+            func options(_ resumption: TrainingCheckpoint? = nil) -> TrainingOptions {
+                TrainingOptions(
+                    epochs: 3, batchSize: 2, accumulation: 2, schedule: .cosine, warmupSteps: 2,
+                    gradientClip: 1, resumption: resumption)
+            }
+            struct Killed: Error {}
+            let optimizer = AdamW(learningRate: 1e-2, weightDecay: 0.1)
+            var whole = start
+            var random = RandomStream(seed: 5, name: "run")
+            let summary = try train(
+                &whole, on: examples, with: optimizer, options(), using: &random)
+            #expect(summary.steps == 9)
+            for stop in 1..<9 {
+                let path = folder + "/step-\(stop).safetensors"
+                var killed = start
+                var stream = RandomStream(seed: 5, name: "run")
+                var stopping = options()
+                stopping.checkpoints = (every: 1, path: path)
+                #expect(throws: Killed.self) {
+                    try train(&killed, on: examples, with: optimizer, stopping, using: &stream) {
+                        if $0.number == stop { throw Killed() }
+                    }
+                }
+                var resumed = start
+                var other = RandomStream(seed: 0, name: "overwritten by the checkpoint")
+                let rest = try train(
+                    &resumed, on: examples, with: optimizer, options(TrainingCheckpoint(path)),
+                    using: &other)
+                #expect(rest.losses == summary.losses)
+                #expect(rest.gradientNorms == summary.gradientNorms)
+                #expect(rest.tokenCount == summary.tokenCount)
+                #expect(try trainedBytes(resumed) == trainedBytes(whole))
+                #expect(other == random)
+            }
+        }
+    }
+
+    @Test func `refuses a checkpoint of another run`() throws {
+        try withTemporaryFolder { folder in
+            let path = folder + "/state.safetensors"
+            var model = tinyModel()
+            var random = RandomStream(seed: 5, name: "run")
+            try train(
+                &model, on: tinyExamples(4), with: AdamW(learningRate: 1e-3),
+                TrainingOptions(batchSize: 2, checkpoints: (every: 1, path: path)), using: &random)
+            let error = #expect(throws: TrainingError.self) {
+                try train(
+                    &model, on: tinyExamples(6), with: AdamW(learningRate: 1e-3),
+                    TrainingOptions(batchSize: 2, resumption: TrainingCheckpoint(path)),
+                    using: &random)
+            }
+            #expect(
+                error?.description.hasPrefix("The checkpoint is not of this run: it was made by")
+                    == true)
+        }
+    }
+
+    @Test func `checkpoints gradients to the same bits and in less memory`() throws {
+        func run(_ checkpointing: Bool) throws -> (TrainingSummary, [[UInt8]]) {
+            var model = try adapted(tinyModel(), dropout: 0.2)
+            var random = RandomStream(seed: 5, name: "run")
+            let summary = try train(
+                &model, on: tinyExamples(32), with: AdamW(learningRate: 1e-2),
+                TrainingOptions(batchSize: 16, gradientCheckpointing: checkpointing), using: &random
+            )
+            return (summary, try trainedBytes(model))
+        }
+        let (plain, plainBytes) = try run(false)
+        let (saving, savingBytes) = try run(true)
+        #expect(plain.losses == saving.losses && plainBytes == savingBytes)
+        #expect(saving.peakActivationBytes < plain.peakActivationBytes)
+    }
+
+    @Test func `learns a small text by heart`() throws {
+        var model = tinyModel()
+        var random = RandomStream(seed: 5, name: "run")
+        let summary = try train(
+            &model, on: [TrainingExample(tokens: [1, 7, 3, 9, 4, 4, 8])],
+            with: AdamW(learningRate: 1e-2), TrainingOptions(maximumSteps: 60), using: &random)
+        #expect(summary.finalLoss! < 0.05)
+        #expect(model.generate([[1]], maximumNewTokens: 6) == [[7, 3, 9, 4, 4, 8]])
+    }
+
+    @Test func `leaves other copies of the model alone`() throws {
+        let start = tinyModel()
+        let before = try trainedBytes(start)
+        var model = start
+        var random = RandomStream(seed: 5, name: "run")
+        try train(
+            &model, on: tinyExamples(4), with: AdamW(learningRate: 1e-2), epochs: 1, using: &random)
+        #expect(try trainedBytes(start) == before && trainedBytes(model) != before)
+    }
+
+    @Test func `trains bfloat16 weights with f32 masters, or loses small steps without`() throws {
+        func moved(_ masters: Bool) throws -> Int {
+            let start = tinyModel().converted(to: .bf16)
+            var model = start
+            var random = RandomStream(seed: 5, name: "run")
+            try train(
+                &model, on: tinyExamples(32), with: AdamW(learningRate: 2e-5),
+                TrainingOptions(epochs: 4, keepsMasterWeights: masters), using: &random)
+            #expect(model["model.norm.weight"].dtype == .bf16)
+            return zip(try trainedBytes(start), try trainedBytes(model)).reduce(0) {
+                $0 + zip($1.0, $1.1).count { $0 != $1 }
+            }
+        }
+        #expect(try moved(true) > moved(false))
+    }
+
+    @Test func `stops at a loss that is not finite, and says where`() throws {
+        var model = tinyModel()
+        var poisoned = model["model.layers.1.mlp.up_proj.weight"]
+        poisoned.withUnsafeMutableFloats { $0[3] = .infinity }
+        model["model.layers.1.mlp.up_proj.weight"] = poisoned
+        var random = RandomStream(seed: 5, name: "run")
+        let error = #expect(throws: TrainingError.self) {
+            try train(
+                &model, on: tinyExamples(4), with: AdamW(learningRate: 1e-2), epochs: 1,
+                using: &random)
+        }
+        #expect(
+            error?.description == """
+                The loss is not finite.
+                  where: step 1, layer 1, model.layers.1.mlp.up_proj.weight
+                  mend:  Lower the learning rate, clip gradients, or resume from the last checkpoint.
+                """)
+    }
+
+    @Test func `refuses what cannot be learned`() throws {
+        var model = tinyModel()
+        var random = RandomStream(seed: 5, name: "run")
+        func reason(_ examples: [TrainingExample]) -> TrainingError.Reason? {
+            #expect(throws: TrainingError.self) {
+                try train(
+                    &model, on: examples, with: AdamW(learningRate: 1e-2), epochs: 1, using: &random
+                )
+            }?.reason
+        }
+        #expect(reason([]) == .noExamples)
+        #expect(reason([TrainingExample(prompt: [1, 2], completion: [])]) == .nothingToLearn)
+        #expect(reason([TrainingExample(tokens: [1, 40])]) == .tokenOutOfRange(40, vocabulary: 40))
+    }
+}
+
+@Suite struct `Packing of examples` {
+    let examples = [
+        TrainingExample(tokens: [1, 2, 3]), TrainingExample(tokens: [4, 5]),
+        TrainingExample(tokens: [6, 7, 8, 9]),
+    ]
+
+    @Test func `naive cuts the stream, masked keeps examples whole`() {
+        let naive = Packing.naive(length: 4).rows(examples, maximumLength: nil)
+        #expect(
+            naive.map { $0.segments.map(\.tokens) } == [[[1, 2, 3, 4]], [[5, 6, 7, 8]], [[9]]])
+        let masked = Packing.masked(length: 5).rows(examples, maximumLength: nil)
+        #expect(
+            masked.map { $0.segments.map(\.tokens) } == [[[1, 2, 3], [4, 5]], [[6, 7, 8, 9]]])
+        let none = Packing.none.rows(examples, maximumLength: 2)
+        #expect(none.map { $0.segments.map(\.tokens) } == [[[1, 2]], [[4, 5]], [[6, 7]]])
+    }
+
+    @Test func `masked gives the loss of separate rows, naive another`() throws {
+        let model = tinyModel()
+        func loss(_ packing: Packing) throws -> Double {
+            var copy = model
+            var random = RandomStream(seed: 5, name: "run")
+            return try train(
+                &copy, on: examples, with: AdamW(learningRate: 0),
+                TrainingOptions(packing: packing, shuffles: false), using: &random
+            ).losses[0]
+        }
+        #expect(try loss(.masked(length: 16)) == loss(.none))
+        #expect(try loss(.naive(length: 16)) != loss(.none))
+    }
+}
+
+@Suite struct `The optimizer` {
+    // transformers' get_linear_schedule_with_warmup and get_cosine_schedule_with_warmup, 2 of 10 steps.
+    @Test func `warms up and decays as transformers' schedules`() {
+        func factors(_ schedule: LearningRateSchedule) -> [Double] {
+            [0, 1, 2, 6, 10].map { schedule.factor(step: $0, of: 10, warmup: 2) }
+        }
+        #expect(factors(.linear) == [0, 0.5, 1, 0.5, 0])
+        #expect(factors(.constant) == [0, 0.5, 1, 1, 1])
+        for (ours, theirs) in zip(factors(.cosine), [0, 0.5, 1, 0.5, 0]) {
+            #expect(abs(ours - theirs) < 1e-15)
+        }
+    }
+
+    // By hand: one weight, g = 2: m̂ = 2, v̂ = 4, so the step is the rate (1e-8 apart); decay 0.1 · rate.
+    @Test func `moves by the rate at first`() throws {
+        var model = tinyModel()
+        let before = model["model.norm.weight"].withUnsafeFloats { $0[0] }
+        var optimization = try Optimization(
+            model, optimizer: AdamW(learningRate: 0.1), keepsMasterWeights: true)
+        optimization.gradients.add(to: "model.norm.weight") { $0[0] = 2 }
+        let norm = try optimization.update(&model, rate: 0.1, clip: nil)
+        #expect(norm == 2)
+        let after = model["model.norm.weight"].withUnsafeFloats { $0[0] }
+        #expect(abs(after - (before - 0.1)) < 1e-6)
+    }
+
+    @Test func `clips to a norm`() throws {
+        var model = tinyModel()
+        var optimization = try Optimization(
+            model, optimizer: AdamW(learningRate: 0.1, beta1: 0, beta2: 0, epsilon: 1),
+            keepsMasterWeights: true)
+        let before = model["model.norm.weight"].withUnsafeFloats { $0[0] }
+        optimization.gradients.add(to: "model.norm.weight") { $0[0] = 8 }
+        #expect(try optimization.update(&model, rate: 1, clip: 1) == 8)
+        // g becomes 1 (1e-6 apart), m = 1, v = 1: the step is 1 / (1 + ε) = ½.
+        let after = model["model.norm.weight"].withUnsafeFloats { $0[0] }
+        #expect(abs(after - (before - 0.5)) < 1e-5)
+    }
+}
