@@ -130,6 +130,10 @@ let package = Package(
             name: "ExportTests", dependencies: ["Export", "Provenance", "TestSupport"],
             swiftSettings: strict),
         .testTarget(
-            name: "StudyCommandTests", dependencies: ["TestSupport"], swiftSettings: strict),
+            name: "StudyCommandTests",
+            dependencies: [
+                "Provenance", "Events", "TestSupport", "StudyCommand", "KernelHost", "Study",
+            ],
+            swiftSettings: strict),
     ]
 )

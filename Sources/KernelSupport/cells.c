@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #define EXPORT __attribute__((visibility("default"), used))
+// Not optimized: splitting off cold code would move "the address this returns to" into another function.
+#define WAY_OUT EXPORT __attribute__((optnone, noinline))
 #define SWIFTCC __attribute__((swiftcall))
 
 static const size_t stack_size = (size_t)512 << 20;  // touched only as far as it is used
@@ -26,9 +28,13 @@ static char *stack;
 static pthread_t cell_thread;
 static int cell_index = -1;
 static int is_asynchronous;
+static int reached_end;
+static void *top_level_task;
+static volatile int draining;
 static volatile int cancelled;
 
 int ks_current_cell(void) { return cell_index; }
+void ks_reached_end(void) { reached_end = 1; }
 int ks_is_cancelled(void) { return cancelled; }
 void ks_cancel(void) { cancelled = 1; }
 
@@ -68,6 +74,8 @@ void ks_run_cell(int (*entry)(int, char **), int cell, struct ks_outcome *outcom
     cell_thread = pthread_self();
     cell_index = cell;
     is_asynchronous = 0;
+    reached_end = 0;
+    draining = 0;
 
     ucontext_t inside;
     getcontext(&inside);
@@ -98,15 +106,52 @@ EXPORT SWIFTCC void __wrap_swift_errorInMain(void *error) {
     leave(KS_THREW);
 }
 
-EXPORT void __wrap_exit(int status) {
+// The caller of the function in which this stands, outwards.
+#define KEEP_FRAMES() \
+    current->frame_count = ks_walk((uintptr_t)__builtin_return_address(0) - 1, \
+        *(uintptr_t *)__builtin_frame_address(0), current->frames, KS_MAXIMUM_FRAMES)
+
+WAY_OUT void __wrap_exit(int status) {
     if (getpid() != ks_owner() || !is_on_cell_stack()) exit(status);
     // Top-level code with `await` ends in `exit(0)`: that is its way to return.
-    if (status == 0 && is_asynchronous) leave(KS_RETURNED);
+    if (status == 0 && is_asynchronous && reached_end) leave(KS_RETURNED);
     current->status = status;
-    current->frame_count = ks_walk(
-        (uintptr_t)__builtin_return_address(0) - 1,
-        *(uintptr_t *)__builtin_frame_address(0), current->frames, KS_MAXIMUM_FRAMES);
+    KEEP_FRAMES();
     leave(KS_EXITED);
+}
+
+WAY_OUT void __wrap__exit(int status) {
+    if (getpid() != ks_owner() || !is_on_cell_stack()) _exit(status);
+    current->status = status;
+    KEEP_FRAMES();
+    leave(KS_EXITED);
+}
+
+WAY_OUT void __wrap_quick_exit(int status) {
+    if (getpid() != ks_owner() || !is_on_cell_stack()) quick_exit(status);
+    current->status = status;
+    KEEP_FRAMES();
+    leave(KS_EXITED);
+}
+
+WAY_OUT int __wrap_close(int descriptor) {
+    if (descriptor != ks_socket() || getpid() != ks_owner()) return close(descriptor);
+    if (!is_on_cell_stack()) {
+        errno = EBADF;
+        return -1;
+    }
+    KEEP_FRAMES();
+    leave(KS_CLOSED);
+}
+
+// A second process with this one's memory would be a second kernel on the same socket.
+WAY_OUT pid_t __wrap_fork(void) {
+    if (!is_on_cell_stack()) {
+        errno = ENOSYS;
+        return -1;
+    }
+    KEEP_FRAMES();
+    leave(KS_FORKED);
 }
 
 // MARK: the main actor, whose jobs run on the cell's stack while its top level waits
@@ -154,7 +199,10 @@ int ks_is_cell_thread(void) { return pthread_equal(pthread_self(), cell_thread);
 EXPORT SWIFTCC void __wrap_swift_job_run(void *job, struct executor executor) {
     SWIFTCC void (*run)(void *, struct executor) =
         (SWIFTCC void (*)(void *, struct executor))dlsym(RTLD_DEFAULT, "swift_job_run");
-    if (is_on_cell_stack()) is_asynchronous = 1;
+    if (is_on_cell_stack()) {
+        is_asynchronous = 1;
+        top_level_task = job;
+    }
     run(job, executor);
 }
 
@@ -163,11 +211,32 @@ EXPORT SWIFTCC void __wrap_swift_task_asyncMainDrainQueue(void) {
         (SWIFTCC void (*)(void *, struct executor))dlsym(RTLD_DEFAULT, "swift_job_run");
     for (;;) {
         pthread_mutex_lock(&queue_lock);
+        draining = 1;
         while (queue_start == queue_count) pthread_cond_wait(&queue_filled, &queue_lock);
+        draining = 0;
         void *job = queue[queue_start++];
         pthread_mutex_unlock(&queue_lock);
         run(job, main_executor);
     }
+}
+
+// A task that waits has no stack: its frames are the contexts that its innermost one leads to, each
+// with the code that goes on after it. Offsets of Swift 6's `AsyncTask` (stdlib/public/Concurrency,
+// ABI/Task.h): where to resume, then the context; a context is its parent, then the parent's code.
+size_t ks_waiting_frames(uintptr_t *frames, size_t capacity) {
+    // Such code starts with instructions that belong to no line; its first line begins soon after.
+    enum { resume_offset = 56, past_prologue = 40 };
+    size_t count = 0;
+    uintptr_t words[2];
+    if (!draining || !is_asynchronous || top_level_task == NULL) return 0;
+    if (!pthread_equal(pthread_self(), cell_thread)) return 0;  // another thread trapped
+    if (!ks_read_words((uintptr_t)top_level_task + resume_offset, words)) return 0;
+    if (count < capacity) frames[count++] = words[0] + past_prologue;
+    for (uintptr_t context = words[1]; count < capacity && context != 0; context = words[0]) {
+        if ((context & 7) != 0 || !ks_read_words(context, words) || words[1] < 4096) break;
+        frames[count++] = words[1] + past_prologue;
+    }
+    return count;
 }
 
 void ks_start(int socket) {

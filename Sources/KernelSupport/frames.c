@@ -7,7 +7,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-static int read_words(uintptr_t address, uintptr_t words[2]) {
+int ks_read_words(uintptr_t address, uintptr_t words[2]) {
     struct iovec local = {words, 2 * sizeof(uintptr_t)};
     struct iovec remote = {(void *)address, 2 * sizeof(uintptr_t)};
     return process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == (ssize_t)local.iov_len;
@@ -18,7 +18,7 @@ size_t ks_walk(uintptr_t pc, uintptr_t fp, uintptr_t *frames, size_t capacity) {
     if (pc != 0 && count < capacity) frames[count++] = pc;
     while (count < capacity && fp != 0 && (fp & 7) == 0) {
         uintptr_t words[2];
-        if (!read_words(fp, words) || words[1] < 4096) break;
+        if (!ks_read_words(fp, words) || words[1] < 4096) break;
         frames[count++] = words[1] - 1;
         // Async frames mark their saved pointer in its top bits; stacks grow down otherwise.
         uintptr_t next = words[0] & ~((uintptr_t)0xf << 60);

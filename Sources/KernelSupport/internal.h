@@ -12,6 +12,13 @@ pid_t ks_owner(void);
 /// the call. Reads memory through the kernel, so a broken chain ends the walk and nothing else.
 size_t ks_walk(uintptr_t pc, uintptr_t fp, uintptr_t *frames, size_t capacity);
 
+/// The descriptor of the recorder's socket.
+int ks_socket(void);
+
+/// Where the top level of an asynchronous cell waits, innermost first; 0 where none does.
+size_t ks_waiting_frames(uintptr_t *frames, size_t capacity);
+int ks_read_words(uintptr_t address, uintptr_t words[2]);
+
 void ks_traps_start(void);
 void ks_throws_start(void);
 

@@ -10,7 +10,11 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-static const int signals[] = {SIGILL, SIGTRAP, SIGSEGV, SIGBUS, SIGFPE, SIGABRT, SIGSYS};
+// All that end a process by default, so that each is told with its place.
+static const int signals[] = {
+    SIGILL, SIGTRAP, SIGSEGV, SIGBUS, SIGFPE, SIGABRT, SIGSYS, SIGTERM, SIGHUP, SIGQUIT, SIGALRM,
+    SIGUSR1, SIGUSR2, SIGXCPU, SIGXFSZ, SIGVTALRM, SIGPROF, SIGPOLL, SIGPWR, SIGSTKFLT,
+};
 
 // One failure frame (Events/Frame.swift), built without allocating.
 static uint8_t report[64 << 10];
@@ -77,17 +81,19 @@ static void handle(int number, siginfo_t *info, void *context) {
         fp = (uintptr_t)machine->regs[29];
 #endif
         uintptr_t frames[KS_MAXIMUM_FRAMES];
-        size_t count = ks_walk(pc, fp, frames, KS_MAXIMUM_FRAMES);
-        // libc keeps no frame pointers: unwind by its tables instead, and start at the trap.
-        if (count < 3) {
-            void *unwound[KS_MAXIMUM_FRAMES];
-            int depth = backtrace(unwound, KS_MAXIMUM_FRAMES), first = 0;
-            while (first < depth && (uintptr_t)unwound[first] != pc) first++;
-            if (first < depth) {
-                count = 0;
-                frames[count++] = pc;
-                for (int i = first + 1; i < depth; i++) frames[count++] = (uintptr_t)unwound[i] - 1;
+        size_t count = ks_waiting_frames(frames, KS_MAXIMUM_FRAMES / 2);
+        // By the unwinder's tables first: libc keeps no frame pointers, and following them from there
+        // would skip its caller, the very line of the cell.
+        void *unwound[KS_MAXIMUM_FRAMES + 8];
+        int depth = backtrace(unwound, KS_MAXIMUM_FRAMES + 8), first = 0;
+        while (first < depth && (uintptr_t)unwound[first] != pc) first++;
+        if (first < depth) {
+            frames[count++] = pc;
+            for (int i = first + 1; i < depth && count < KS_MAXIMUM_FRAMES; i++) {
+                frames[count++] = (uintptr_t)unwound[i] - 1;
             }
+        } else {
+            count += ks_walk(pc, fp, frames + count, KS_MAXIMUM_FRAMES - count);
         }
         int overflow = number == SIGSEGV && ks_is_stack_guard((uintptr_t)info->si_addr);
         build_report(number, overflow ? "stack overflow" : "", frames, count);

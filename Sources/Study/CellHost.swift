@@ -73,6 +73,17 @@ private func failure(of cell: Int, _ outcome: ks_outcome) -> FailureRecord? {
         }
         return FailureRecord(
             cell: cell, reason: .thrown, message: message, frames: frames(of: outcome))
+    case KS_CLOSED:
+        return FailureRecord(
+            cell: cell, reason: .exit,
+            message:
+                "the cell closed the connection to the recorder; close what you opened, by name",
+            frames: frames(of: outcome))
+    case KS_FORKED:
+        return FailureRecord(
+            cell: cell, reason: .exit,
+            message: "the cell called fork(); start other programs with posix_spawn or Subprocess",
+            frames: frames(of: outcome))
     default:
         return FailureRecord(
             cell: cell, reason: .exit,

@@ -10,7 +10,9 @@ public struct RunError: Error, CustomStringConvertible, Sendable {
         self.what = what
         self.mend = mend
     }
-    public var description: String { "\(what)\n  mend:  \(mend)" }
+    public var description: String {
+        mend.contains("mend:") ? "\(what)\n  \(mend)" : "\(what)\n  mend:  \(mend)"
+    }
 }
 
 /// A file or folder whose bytes are on record.

@@ -141,6 +141,9 @@ extension Run {
         return path
     }
 
+    /// The last statement of every cell; generated code calls it.
+    public static func reachedEnd() { ks_reached_end() }
+
     /// The value of an inline expression in the prose; generated code calls it.
     public func inline(_ index: Int, _ value: some Any) {
         channel.send(.inlineValue(index: index, text: String(describing: value)))

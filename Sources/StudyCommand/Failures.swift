@@ -22,7 +22,18 @@ enum Failures {
             }
         let text = "\(error)"
         FileHandle.standardError.write(Data((text + "\n").utf8))
-        if json { JSONOutput.print(["error": text, "status": Int(status)]) }
+        if json {
+            var object: [String: Any] = ["error": text, "status": Int(status)]
+            if let study = error as? StudyError {
+                object["diagnostics"] = study.diagnostics.map {
+                    [
+                        "severity": $0.severity.rawValue, "message": $0.message,
+                        "line": $0.place?.line ?? 0, "column": $0.place?.column ?? 0,
+                    ] as [String: Any]
+                }
+            }
+            JSONOutput.print(object)
+        }
         return ExitCode(status)
     }
 }

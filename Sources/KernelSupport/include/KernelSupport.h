@@ -15,6 +15,10 @@ enum {
     KS_THREW = 1,
     /// The cell called `exit`: `ks_outcome.status`.
     KS_EXITED = 2,
+    /// The cell closed the kernel's own socket.
+    KS_CLOSED = 3,
+    /// The cell called `fork`.
+    KS_FORKED = 4,
 };
 
 enum { KS_MAXIMUM_FRAMES = 64 };
@@ -35,6 +39,9 @@ void ks_start(int socket);
 
 /// Calls a cell's entry point on a stack of its own and says how it ended.
 void ks_run_cell(int (*entry)(int, char *_Nullable *_Nullable), int cell, struct ks_outcome *outcome);
+
+/// The last statement of every cell calls this: an `exit` after it is the runtime's, not the cell's.
+void ks_reached_end(void);
 
 /// The object that holds `address` and its load address; 0 where none does.
 int ks_locate(uintptr_t address, const char *_Nullable *_Nonnull object, uintptr_t *base);

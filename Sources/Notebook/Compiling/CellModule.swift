@@ -26,7 +26,7 @@ struct CellModule: Sendable {
             modules.append(
                 CellModule(
                     name: "BeforeCells", entry: "study_before_cells", cell: first.index,
-                    body: inline(early, sourceName)))
+                    body: inline(early, sourceName) + end))
         }
         for cell in cells {
             let values = study.inlineValues.filter { $0.cell == cell.index }
@@ -35,10 +35,13 @@ struct CellModule: Sendable {
                     name: "Cell\(cell.index + 1)", entry: "study_cell_\(cell.index + 1)",
                     cell: cell.index,
                     body: directive(sourceName, cell.firstLine) + cell.source + "\n"
-                        + inline(values, sourceName)))
+                        + inline(values, sourceName) + end))
         }
         return modules
     }
+
+    /// Tells the kernel that the cell's own code is through, and not left by `exit`.
+    private static let end = "Study.Run.reachedEnd()\n"
 
     private static func directive(_ file: String, _ line: Int) -> String {
         let escaped = file.map { $0 == "\"" || $0 == "\\" ? "\\\($0)" : String($0) }.joined()

@@ -85,7 +85,7 @@ package struct Compiler: Sendable {
                 progress?(module.cell, index, modules.count)
             } failed: { text in
                 let found = CompilerOutput.diagnostics(
-                    in: text, sourceName: sourceName, study: study)
+                    in: text, sourceName: sourceName, study: study, cell: module.cell)
                 guard found.contains(where: { $0.severity == .error }) else {
                     return BuildError(
                         .compilerFailed, "The Swift compiler failed on module \(module.name).",
@@ -200,7 +200,8 @@ package struct Compiler: Sendable {
     /// Calls that a cell may make and the kernel must see: leaving, being thrown out, waiting for the
     /// main actor.
     private static let wrapped = [
-        "swift_errorInMain", "exit", "swift_job_run", "swift_task_asyncMainDrainQueue",
+        "swift_errorInMain", "exit", "_exit", "quick_exit", "close", "fork", "swift_job_run",
+        "swift_task_asyncMainDrainQueue",
     ]
 
     private func link(_ objects: [String], into draft: String) async throws {

@@ -5,7 +5,7 @@ enum CompilerOutput {
     /// The findings in `text`. Notes that point outside the study lose their place; other findings
     /// there are not the study's.
     static func diagnostics(
-        in text: String, sourceName: String, study: StudyFile
+        in text: String, sourceName: String, study: StudyFile, cell: Int? = nil
     ) -> [Diagnostic] {
         var found: [Diagnostic] = []
         for line in text.split(separator: "\n") {
@@ -17,6 +17,11 @@ enum CompilerOutput {
             if parsed.file == sourceName {
                 diagnostic.place?.column = character(
                     parsed.column, line: parsed.line, in: study.text)
+            } else if parsed.severity == .error, let cell, parsed.file.hasSuffix("/main.swift") {
+                // Something is still open where the generated text ends: the cell's end, to its author.
+                let last = study.cells[cell].lastLine
+                let lines = StudyText.lines(of: study.text)
+                diagnostic.place = SourcePlace(line: last, column: lines[last - 1].count + 1)
             } else {
                 guard parsed.severity == .note, !found.isEmpty else { continue }
                 diagnostic.place = nil

@@ -33,8 +33,12 @@ package struct CellFailure: Error, Sendable, Equatable {
 
     /// As a reader sees it.
     package func rendered(_ study: StudyFile) -> String {
-        var text = Diagnostic(path: study.path, place: place, message: message, mend: mend)
-            .rendered(excerptFrom: study.text)
+        // An error's further lines (where, mend) come after the excerpt.
+        let lines = message.split(separator: "\n", maxSplits: 1)
+        var text = Diagnostic(
+            path: study.path, place: place, message: String(lines.first ?? ""), mend: mend
+        ).rendered(excerptFrom: study.text)
+        if lines.count > 1 { text += "\n\(lines[1])" }
         for caller in calledFrom.prefix(8) {
             text +=
                 "\n"
@@ -81,10 +85,19 @@ extension CellFailure {
         }
         self.init(
             cell: raw.cell, reason: raw.reason, message: raw.message,
-            place: places.first ?? SourcePlace(line: cell.firstLine), calledFrom: callers)
+            place: places.first ?? Self.start(of: cell), calledFrom: callers)
         if raw.reason == .trap || raw.reason == .signal {
             message = Self.trapMessage(raw, trace)
+            if message.contains("failed to allocate") { reason = .memory }
         }
+    }
+
+    /// The first line of the cell's code, its options skipped.
+    private static func start(of cell: Cell) -> SourcePlace {
+        let lines = StudyText.lines(of: cell.source)
+        let code = lines.firstIndex { !$0.hasPrefix("//") && !$0.allSatisfy(\.isWhitespace) } ?? 0
+        let indent = lines[code].prefix { $0.isWhitespace }.count
+        return SourcePlace(line: cell.firstLine + code, column: indent + 1)
     }
 
     private static func trapMessage(_ raw: RawFailure, _ trace: [Symbolizer.Place]) -> String {
@@ -96,6 +109,9 @@ extension CellFailure {
         if let fatal, let range = fatal.firstRange(of: "Fatal error") {
             let words = fatal[range.upperBound...].drop { $0 == ":" || $0 == " " }
             return words.isEmpty ? "fatal error" : "fatal error: \(words)"
+        }
+        if let cast = raw.lastErrors.split(separator: "\n").last, cast.hasPrefix("Could not cast") {
+            return "c" + cast.dropFirst()
         }
         let marker = "Swift runtime failure: "
         if let name = trace.first(where: { $0.function.hasPrefix(marker) })?.function {

@@ -1,7 +1,0 @@
-import Testing
-
-@Suite struct `StudyCommand` {
-    @Test func `loads`() {
-        #expect(Bool(true))
-    }
-}
