@@ -131,9 +131,7 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "StudyCommandTests",
-            dependencies: [
-                "Provenance", "Events", "TestSupport", "StudyCommand", "KernelHost", "Study",
-            ],
+            dependencies: ["Provenance", "Events", "TestSupport"],
             swiftSettings: strict),
     ]
 )

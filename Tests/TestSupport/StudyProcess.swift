@@ -1,6 +1,6 @@
 // Runs the built `study` as a user would: a process, its streams, its exit status.
 
-package import Foundation
+internal import Foundation
 
 /// One finished run of the command.
 package struct StudyProcess: Sendable {
@@ -38,7 +38,7 @@ package struct StudyProcess: Sendable {
         // Files, not pipes: nothing has to be read while the command runs.
         let out = folder + "/.out-\(UUID().uuidString)"
         let err = folder + "/.err-\(UUID().uuidString)"
-        for path in [out, err] { FileManager.default.createFile(atPath: path, contents: nil) }
+        for path in [out, err] { _ = FileManager.default.createFile(atPath: path, contents: nil) }
         defer { for path in [out, err] { try? FileManager.default.removeItem(atPath: path) } }
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = FileHandle(forWritingAtPath: out)
