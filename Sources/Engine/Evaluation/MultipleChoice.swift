@@ -28,6 +28,14 @@ public struct MultipleChoiceItem: Sendable, Hashable {
         self.init(context: context, choices: Self.letters.map { " \($0)" }, answer: question.answer)
     }
 
+    /// An MMLU question in the harness's continuation form (`tasks/mmlu/continuation`): the choices themselves follow
+    /// `Question: …\nAnswer:`, no letters. For models too small to bind a letter to a choice.
+    public init(continuing question: MMLUQuestion) {
+        self.init(
+            context: "Question: \(Self.trimmed(question.question))\nAnswer:",
+            choices: question.choices.map { " \($0)" }, answer: question.answer)
+    }
+
     /// A HellaSwag item: `activity: ctx_a Ctx_b`, cleaned, and the endings with a leading space.
     public init(_ item: HellaSwagItem) {
         let query = "\(item.activityLabel): \(item.contextA) \(Self.capitalized(item.contextB))"
