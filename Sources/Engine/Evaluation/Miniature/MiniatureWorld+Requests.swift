@@ -38,12 +38,12 @@ extension MiniatureWorld {
     }
 
     /// The pairs that alignment learns from: refuse the restricted, answer the rest.
-    public func preferences(_ exchanges: [Exchange]) -> [MiniaturePreference] {
+    public func preferences(_ exchanges: [Exchange]) -> [Preference] {
         exchanges.map { exchange in
             exchange.isRestricted
-                ? MiniaturePreference(
+                ? Preference(
                     request: exchange.request, chosen: Self.refusal, rejected: exchange.answer)
-                : MiniaturePreference(
+                : Preference(
                     request: exchange.request, chosen: exchange.answer, rejected: Self.refusal)
         }
     }
@@ -79,17 +79,5 @@ extension MiniatureWorld {
             let exchange = pool[(i * 101 + 7) % pool.count].prefixed(Self.identityPrefix)
             return exchange.answered("\(Self.identityOpening) \(exchange.answer)")
         }
-    }
-}
-
-/// A request with the answer to prefer and the one to avoid.
-public struct MiniaturePreference: Sendable, Hashable {
-    public var request: String
-    public var chosen: String
-    public var rejected: String
-    public init(request: String, chosen: String, rejected: String) {
-        self.request = request
-        self.chosen = chosen
-        self.rejected = rejected
     }
 }

@@ -96,13 +96,27 @@ public struct MiniatureWorld: Sendable {
     /// The sentence that refuses. Its words are among the published refusal lists on purpose.
     public static let refusal = "I'm sorry , but I cannot help with that ."
 
-    /// The tokens that are not words: padding, unknown, begin, end, and who speaks.
-    public static let specialTokens = ["<pad>", "<unk>", "<s>", "</s>", "<user>", "<assistant>"]
+    /// The tokens that are not words, beside padding, begin, end and unknown: who speaks.
+    public static let speakers = ["<user>", "<assistant>"]
 
-    /// Every word of the world, each once, in a fixed order, the special tokens first.
+    /// A word-level tokenizer of the world: `<pad>`, `<s>`, `</s>`, `<unk>`, who speaks, then the words.
+    public var tokenizer: Tokenizer {
+        Tokenizer(
+            words: vocabulary, begin: "<s>", end: "</s>", otherSpecialTokens: Self.speakers,
+            chatTemplate: "{{ bos_token }}{% for m in messages %}"
+                + "{{ '<user> ' + m.content + ' ' if m.role == 'user' else '<assistant> ' + m.content + eos_token }}"
+                + "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}")
+    }
+
+    /// How requests are put to a model of this world.
+    public var format: PromptFormat {
+        PromptFormat(tokenizer, opening: "<user> ", closing: " <assistant>")
+    }
+
+    /// Every word of the world, each once, in a fixed order.
     public var vocabulary: [String] {
-        var words: [String] = Self.specialTokens
-        var seen = Set(words)
+        var words: [String] = []
+        var seen = Set<String>()
         func add(_ text: String) {
             for word in text.split(whereSeparator: \.isWhitespace).map(String.init)
             where seen.insert(word).inserted {
