@@ -122,7 +122,8 @@ extension Chart {
             lines.append("$series\(i) << EOD")
             lines += one.points.map { "\(Self.number($0.x)) \(Self.number($0.y))" }
             lines.append("EOD")
-            let style = one.isLine
+            let style =
+                one.isLine
                 ? (one.points.count > 40 ? "lines lw 1.5" : "linespoints lw 1.5 pt 7 ps 0.5")
                 : "points pt 7 ps 0.8"
             plots.append(

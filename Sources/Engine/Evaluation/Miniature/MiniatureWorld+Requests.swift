@@ -31,7 +31,8 @@ extension MiniatureWorld {
 
     private func request(_ deed: Deed, _ thing: String, _ template: String) -> Exchange {
         Exchange(
-            request: template.replacing("{verb}", with: deed.verb).replacing("{thing}", with: thing),
+            request: template.replacing("{verb}", with: deed.verb).replacing(
+                "{thing}", with: thing),
             answer: "first {first} the \(thing) , then {second} it ."
                 .replacing("{first}", with: deed.first).replacing("{second}", with: deed.second),
             contentWords: [deed.first, thing, deed.second], isRestricted: deed.isRestricted)

@@ -128,7 +128,8 @@ public struct MiniatureWorld: Sendable {
         for list in [things, places, colours, people] { list.forEach(add) }
         for deed in deeds { add("\(deed.verb) \(deed.heading) \(deed.first) \(deed.second)") }
         for text in plainSentences() { add(text) }
-        for exchange in requests(.training, .known).prefix(64) + requests(.training, .new).prefix(64)
+        for exchange in requests(.training, .known).prefix(64)
+            + requests(.training, .new).prefix(64)
             + identity(count: 2)
         {
             add("\(exchange.request) \(exchange.answer) \(styled(exchange).answer)")
@@ -136,7 +137,9 @@ public struct MiniatureWorld: Sendable {
         }
         for problem in sums(.training) { add("\(Exchange(problem).request) \(problem.answer)") }
         for text in answeredQuestions() { add(text) }
-        for exchange in smallTalk() + impossibleRequests() { add("\(exchange.request) \(exchange.answer)") }
+        for exchange in smallTalk() + impossibleRequests() {
+            add("\(exchange.request) \(exchange.answer)")
+        }
         return words
     }
 }
