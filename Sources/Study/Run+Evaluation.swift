@@ -58,3 +58,20 @@ extension Run {
                     script: chart.script, data: chart.data)))
     }
 }
+
+extension Run {
+    /// Loads a model's folder in Hugging Face's layout; the folder is hashed and on record first.
+    public func model(_ path: String, dtype: DType? = nil) throws -> LanguageModel {
+        try LanguageModel(input(path, kind: "model").path, dtype: dtype)
+    }
+
+    /// Loads a tokenizer's file or folder; it is hashed and on record first.
+    public func tokenizer(_ path: String) throws -> Tokenizer {
+        try Tokenizer(input(path, kind: "file").path)
+    }
+
+    /// Reads a text file as UTF-8; it is hashed and on record first.
+    public func text(_ path: String) throws -> String {
+        String(decoding: try FileSystem.read(input(path, kind: "dataset").path), as: UTF8.self)
+    }
+}

@@ -41,7 +41,7 @@ extension ModelConfiguration {
     }
 
     /// Every parameter with its shape: embedding, blocks, final norm, and the head where it is not tied.
-    package var parameterShapes: [(name: String, shape: [Int])] {
+    public var parameterShapes: [(name: String, shape: [Int])] {
         var result: [(String, [Int])] = [(Self.embeddingName, [vocabularySize, hiddenSize])]
         for layer in 0..<layerCount {
             for norm in blockNorms {
