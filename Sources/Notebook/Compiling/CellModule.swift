@@ -91,7 +91,7 @@ struct CellModule: Sendable {
         return switch parameter.defaultValue {
         case .integers: list("Int")
         case .numbers: list("Double")
-        case .texts: list("String")
+        case .texts: scalar("String") + ".split(separator: \",\").map { String($0) }"
         default: scalar(parameter.defaultValue.swiftType)
         }
     }
