@@ -1,0 +1,61 @@
+"""Peers for the benchmarks, and how a comparison is printed.
+
+`install("torch", "peft")` returns the Python of an environment that has those packages: the one that STUDY_PEERS names, or
+`.build/peers`, made and filled from PyPI on first use. `table(rows)` prints medians, spread and ratio the same way everywhere.
+"""
+
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def install(*packages):
+    """The path of a Python that imports `packages` (names on PyPI); leaves with 3 where PyPI cannot be reached."""
+    home = Path(os.environ.get("STUDY_PEERS") or ROOT / ".build" / "peers")
+    python = home / "bin" / "python"
+    if not python.exists():
+        venv.create(home, with_pip=True)
+    listed = subprocess.run([python, "-m", "pip", "list", "--format=freeze"], capture_output=True, text=True).stdout
+    have = {line.split("==")[0].lower().replace("_", "-") for line in listed.splitlines()}
+    missing = [p for p in packages if p.split("==")[0].lower().replace("_", "-") not in have]
+    if missing:
+        print("installing from PyPI:", " ".join(missing), flush=True)
+        if subprocess.run([python, "-m", "pip", "install", "--quiet", *missing]).returncode != 0:
+            print("the peers cannot be installed here; nothing is compared", file=sys.stderr)
+            sys.exit(3)
+    return str(python)
+
+
+def clean_environment(**more):
+    """This process's environment less what bends OpenBLAS and its like, plus `more`."""
+    bent = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OPENBLAS_NUM_THREADS", "MKL_DEBUG_CPU_TYPE", "OMP_NUM_THREADS")
+    return {k: v for k, v in os.environ.items() if k not in bent} | {k: str(v) for k, v in more.items()}
+
+
+def machine():
+    """One line: CPU, cores, kernel."""
+    name = next(
+        (line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown CPU"
+    )
+    return f"{name}, {os.cpu_count()} cores, Linux {platform.release()}"
+
+
+def spread(values):
+    """Median, and half the distance between the extremes in per cent of it."""
+    middle = statistics.median(values)
+    return middle, 50 * (max(values) - min(values)) / middle if middle else 0.0
+
+
+def table(title, unit, rows):
+    """Prints `rows` of (name, values): medians, spread, and the ratio to the first row."""
+    print(f"\n{title} ({unit}; median of {len(rows[0][1])}, ± half the range)")
+    first = statistics.median(rows[0][1])
+    for name, values in rows:
+        middle, percent = spread(values)
+        print(f"  {name:<44} {middle:>12.4g}  ± {percent:4.1f} %   ratio {middle / first if first else 0:7.3f}")
