@@ -114,6 +114,10 @@ let package = Package(
         .executableTarget(
             name: "ledger-drill", dependencies: ["Provenance", "Events"], path: "Benchmarks/ledger",
             sources: ["main.swift"], swiftSettings: strict),
+        // Our side of Benchmarks/training/compare.py.
+        .executableTarget(
+            name: "training-bench", dependencies: ["Engine"], path: "Benchmarks/training",
+            sources: ["main.swift"], swiftSettings: strict),
 
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(

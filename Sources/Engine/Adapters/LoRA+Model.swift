@@ -75,10 +75,10 @@ extension LanguageModel {
         if let original { weights = original.weights }
         for (path, module) in adapter.modules {
             let name = path + ".weight"
-            guard case .dense(let weight)? = weights[name] else {
+            guard let weight = weights[name] else {
                 throw ModelError(.missingWeight(name), where: path)
             }
-            weights[name] = .dense(weight.adding(module))
+            weights[name] = .dense(weight.dequantized().adding(module))
         }
         for (name, tensor) in adapter.savedModules {
             if case .dense(let old)? = weights[name] {

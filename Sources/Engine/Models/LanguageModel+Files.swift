@@ -10,11 +10,16 @@ extension LanguageModel {
     /// Weights stay windows on their files until something changes them.
     /// - Parameters:
     ///   - dtype: how to hold the weights; `nil` keeps them as they are stored.
+    ///   - quantization: how to hold the linear layers of the blocks; each is quantized as it is read.
     /// - Throws: ``CheckpointError`` where files are missing or malformed, ``ModelError`` where they do
     ///   not make a model.
-    public init(_ folder: String, dtype: DType? = nil) throws {
+    public init(_ folder: String, dtype: DType? = nil, quantization: Quantization? = nil) throws {
         let checkpoint = try Checkpoint(folder)
         let configuration = try ModelConfiguration(json: checkpoint.configurationJSON)
+        let linear = Set(
+            (0..<configuration.layerCount).flatMap { layer in
+                LinearName.allCases.map { ModelConfiguration.path($0, layer: layer) + ".weight" }
+            })
         var weights: [String: Weight] = [:]
         for (name, shape) in configuration.parameterShapes {
             // Multimodal Gemma 3 keeps its language part under one of these.
@@ -35,7 +40,11 @@ extension LanguageModel {
                     .unsupported("\(stored) as \(tensor.dtype.rawValue)"), where: folder)
             }
             if let dtype, dtype != tensor.dtype { tensor = tensor.converted(to: dtype) }
-            weights[name] = .dense(tensor)
+            if let quantization, linear.contains(name) {
+                weights[name] = Weight(quantizing: tensor, as: quantization)
+            } else {
+                weights[name] = .dense(tensor)
+            }
         }
         let path = folder + "/tokenizer.json"
         let tokenizer = access(path, R_OK) == 0 ? try Tokenizer(folder) : nil

@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""Training and generation beside PyTorch + PEFT, ours and the peer in turn (A B A B), on two threads.
+
+    python3 Benchmarks/training/compare.py [--rounds 7] [--sizes 15m,110m] [--steps 4] [--only lora,full,generate]
+
+Builds our driver (swift build -c release --product training-bench), makes a virtual environment in
+Benchmarks/.venv with torch, transformers and peft from PyPI, clears OPENBLAS_* and MKL_* from the environment, and
+prints medians, spread and ratios as a Markdown table. Peers run as installed, and again with MKL's AVX-512 path
+(MKL_ENABLE_INSTRUCTIONS), in bf16, and under bf16 autocast.
+"""
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+VENV = os.environ.get("STUDY_PEERS", os.path.join(ROOT, "Benchmarks", ".venv"))
+SIZES = {
+    "15m": dict(hidden_size=288, num_hidden_layers=6, num_attention_heads=6, intermediate_size=768, batch=8),
+    "110m": dict(hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=2048, batch=4),
+}
+LENGTH, THREADS, NEW = 256, 2, 64
+
+
+def peer(size, mode, count):
+    """One peer measurement, in this process."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.set_num_threads(THREADS)
+    torch.manual_seed(0)
+    shape = dict(SIZES[size])
+    batch = shape.pop("batch")
+    begin = time.time()
+    config = LlamaConfig(vocab_size=32000, tie_word_embeddings=True, num_key_value_heads=shape["num_attention_heads"],
+                         max_position_embeddings=2048, **shape)
+    model = LlamaForCausalLM(config)
+    if mode.endswith("bf16"):
+        model = model.to(torch.bfloat16)
+    result = {"mode": mode, "torch": torch.__version__}
+    if mode.startswith("generate"):
+        model.eval()
+        prompts = torch.randint(3, 32000, (count, 16))
+        rates = []
+        for _ in range(3):
+            start = time.time()
+            with torch.no_grad():
+                model.generate(prompts, attention_mask=torch.ones_like(prompts), max_new_tokens=NEW, min_new_tokens=NEW,
+                               do_sample=False, pad_token_id=0)
+            rates.append(count * NEW / (time.time() - start))
+        result["tokens_per_s"] = sorted(rates)[1]
+    else:
+        if mode.startswith("lora"):
+            from peft import LoraConfig, get_peft_model
+            model = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM"))
+        optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4, weight_decay=0.0)
+        times = []
+        for step in range(count):
+            ids = torch.randint(0, 32000, (batch, LENGTH))
+            start = time.time() if step else begin
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=mode.endswith("autocast")):
+                loss = model(input_ids=ids, labels=ids, use_cache=False).loss
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            times.append(time.time() - start)
+        median = statistics.median(times[1:] or times)
+        result.update(first_step_s=times[0], step_s=median, tokens_per_s=batch * LENGTH / median)
+    result["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps(result))
+
+
+def clean_environment(**extra):
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("OPENBLAS_", "MKL_", "OMP_", "STUDY_"))}
+    return {**kept, "OMP_NUM_THREADS": str(THREADS), "STUDY_THREADS": str(THREADS), "HF_HUB_OFFLINE": "1",
+            "TRANSFORMERS_VERBOSITY": "error", **extra}
+
+
+def last_line(command, **extra):
+    out = subprocess.run(command, env=clean_environment(**extra), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
+    return json.loads(out.stdout.decode().strip().splitlines()[-1])
+
+
+def setup():
+    python = os.path.join(VENV, "bin", "python")
+    if not os.path.exists(python):
+        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", "torch", "transformers", "peft"], check=True)
+    driver = os.environ.get("STUDY_TRAINING_BENCH")
+    if not driver:
+        subprocess.run(["swift", "build", "-c", "release", "--product", "training-bench"], cwd=ROOT, check=True)
+        driver = os.path.join(ROOT, ".build", "release", "training-bench")
+    return python, driver
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--sizes", default="15m,110m")
+    parser.add_argument("--only", default="lora,full,generate")
+    parser.add_argument("--json", help="also write every measurement to this file")
+    parser.add_argument("--peer", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.peer:
+        return peer(options.peer[0], options.peer[1], int(options.peer[2]))
+    python, driver = setup()
+    tuned = {"MKL_ENABLE_INSTRUCTIONS": "AVX512"}
+
+    def ours(size, mode, count):
+        return lambda: last_line([driver, size, mode, str(count)])
+
+    def theirs(size, mode, count, **extra):
+        return lambda: last_line([python, os.path.abspath(__file__), "--peer", size, mode, str(count)], **extra)
+
+    measurements = {}
+    for size in options.sizes.split(","):
+        n = options.steps
+        groups = {
+            "lora": {"ours f32": ours(size, "lora", n), "PEFT f32": theirs(size, "lora", n),
+                     "PEFT f32, MKL AVX-512": theirs(size, "lora", n, **tuned), "PEFT bf16": theirs(size, "lora-bf16", n),
+                     "PEFT autocast bf16": theirs(size, "lora-autocast", n), "ours bf16 storage": ours(size, "lora-bf16", n),
+                     "ours NF4": ours(size, "lora-nf4", n), "ours int8": ours(size, "lora-int8", n)},
+            "full": {"ours f32": ours(size, "full", n), "torch f32": theirs(size, "full", n),
+                     "torch f32, MKL AVX-512": theirs(size, "full", n, **tuned)},
+        }
+        for batch in (1, 8):
+            groups[f"generate, batch {batch}"] = {
+                "ours f32": ours(size, "generate", batch), "transformers f32": theirs(size, "generate", batch),
+                "ours bf16": ours(size, "generate-bf16", batch), "transformers bf16": theirs(size, "generate-bf16", batch),
+                "ours int8": ours(size, "generate-int8", batch)}
+        for group, runs in groups.items():
+            if not group.startswith(tuple(options.only.split(","))):
+                continue
+            for _ in range(options.rounds):
+                for name, run in runs.items():
+                    measurements.setdefault((size, group, name), []).append(run())
+    print("| size | work | who | tokens/s, median | spread | peak MB | first step s | ours / it |")
+    print("|---|---|---|---|---|---|---|---|")
+    for (size, group, name), rows in measurements.items():
+        rates = [r["tokens_per_s"] for r in rows]
+        mine = statistics.median(r["tokens_per_s"] for r in measurements[(size, group, "ours f32")])
+        first = f"{statistics.median(r['first_step_s'] for r in rows):.2f}" if "first_step_s" in rows[0] else ""
+        print(f"| {size} | {group} | {name} | {statistics.median(rates):,.0f} | {min(rates):,.0f} to {max(rates):,.0f} "
+              f"| {statistics.median(r['peak_mb'] for r in rows):,.0f} | {first} | {mine / statistics.median(rates):.2f} |")
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as f:
+            json.dump([{"size": s, "work": g, "who": w, "runs": r} for (s, g, w), r in measurements.items()], f, indent=1)
+
+
+if __name__ == "__main__":
+    main()

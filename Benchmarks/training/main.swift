@@ -1,0 +1,110 @@
+// Our side of the training and generation benchmark: one mode a process, one JSON line on stdout. compare.py
+// beside it runs the peers in turn with it and prints both.
+
+import Engine
+import Foundation
+
+/// The sizes of the comparison, Llama-shaped, embeddings tied.
+struct Size {
+    let configuration: ModelConfiguration
+    let batch: Int
+    var length = 256
+
+    init?(_ name: String) {
+        var c: ModelConfiguration
+        switch name {
+        case "15m":
+            c = ModelConfiguration(
+                vocabularySize: 32_000, hiddenSize: 288, intermediateSize: 768, layerCount: 6,
+                headCount: 6)
+            batch = 8
+        case "110m":
+            c = ModelConfiguration(
+                vocabularySize: 32_000, hiddenSize: 768, intermediateSize: 2048, layerCount: 12,
+                headCount: 12)
+            batch = 4
+        case "mini":  // the lab's miniature: many short sequences
+            c = ModelConfiguration(
+                vocabularySize: 154, hiddenSize: 96, intermediateSize: 256, layerCount: 3,
+                headCount: 4)
+            batch = 64
+            length = 12
+        default: return nil
+        }
+        c.tiesEmbeddings = true
+        configuration = c
+    }
+}
+
+let usage = """
+    training-bench SIZE MODE COUNT     SIZE: 15m, 110m, mini
+      lora, full, lora-bf16, lora-nf4, lora-int8   COUNT training steps: tokens a second
+      generate, generate-bf16, generate-int8       COUNT prompts at once, 64 new tokens each: tokens a second
+    """
+let arguments = CommandLine.arguments
+guard arguments.count == 4, let size = Size(arguments[1]), let count = Int(arguments[3]) else {
+    print(usage)
+    exit(2)
+}
+let mode = arguments[2]
+let clock = ContinuousClock()
+let begin = clock.now
+
+func seconds(since start: ContinuousClock.Instant) -> Double { (clock.now - start) / .seconds(1) }
+
+func peakMegabytes() -> Double {
+    var usage = rusage()
+    getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
+    return Double(usage.ru_maxrss) / 1024
+}
+
+var random = RandomStream(seed: 1, name: "benchmark")
+var model = LanguageModel(configuration: size.configuration, using: &random)
+if mode.hasSuffix("-bf16") { model = model.converted(to: .bf16) }
+if mode.hasSuffix("-int8") { model = model.quantized(.int8) }
+if mode.hasSuffix("-nf4") { model = model.quantized(.nf4(doubleQuantization: true)) }
+var fields: [(String, String)] = [("mode", "\"\(mode)\""), ("kernels", "\"\(kernelSetName)\"")]
+
+let vocabulary = size.configuration.vocabularySize
+func tokens(_ count: Int, using random: inout RandomStream) -> [Int32] {
+    (0..<count).map { _ in Int32(random.below(vocabulary)) }
+}
+
+if mode.hasPrefix("generate") {
+    let new = 64
+    let prompts = (0..<count).map { _ in tokens(16, using: &random) }
+    var options = GenerationOptions.greedy(new)
+    options.stopsAtEndOfText = false
+    options.batchSize = count
+    var rates: [Double] = []
+    for _ in 0..<3 {
+        let start = clock.now
+        _ = try model.generate(prompts, options, using: &random)
+        rates.append(Double(count * new) / seconds(since: start))
+    }
+    fields.append(("tokens_per_s", "\(rates.sorted()[1])"))
+} else {
+    if mode.hasPrefix("lora") { try model.attach(LoRA(rank: 8, alpha: 16), using: &random) }
+    let examples = (0..<size.batch * count).map { _ in
+        TrainingExample(tokens: tokens(size.length, using: &random))
+    }
+    var times: [Double] = []
+    var last = clock.now
+    let summary = try train(
+        &model, on: examples, with: AdamW(learningRate: 1e-4),
+        TrainingOptions(batchSize: size.batch, shuffles: false), using: &random
+    ) { step in
+        times.append(seconds(since: step.number == 1 ? begin : last))
+        last = clock.now
+    }
+    let steady = times.dropFirst().sorted()
+    let median = steady.isEmpty ? times[0] : steady[steady.count / 2]
+    fields += [
+        ("first_step_s", "\(times[0])"), ("step_s", "\(median)"),
+        ("tokens_per_s", "\(Double(size.batch * size.length) / median)"),
+        ("activation_mb", "\(summary.peakActivationBytes >> 20)"),
+        ("last_loss", "\(summary.finalLoss!)"),
+    ]
+}
+fields.append(("peak_mb", "\(peakMegabytes())"))
+print("{" + fields.map { "\"\($0.0)\": \($0.1)" }.joined(separator: ", ") + "}")
