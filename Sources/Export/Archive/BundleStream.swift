@@ -1,0 +1,277 @@
+// One pass over a bundle's files: each is read once, hashed twice and put into the archive, while
+// the archive's tar form is hashed too. Which files, and in which order, Bundle/BundleWriter.swift says.
+
+internal import Crypto
+internal import Dispatch
+internal import Foundation
+
+/// Where a file's bytes come from.
+package enum ByteSource: Sendable, Equatable {
+    case bytes([UInt8])
+    /// A file on disk and the size it must have.
+    case file(String, size: Int64)
+
+    package var size: Int64 {
+        switch self {
+        case .bytes(let bytes): Int64(bytes.count)
+        case .file(_, let size): size
+        }
+    }
+}
+
+/// What an archive turned out to be.
+package struct ArchiveIdentity: Sendable, Equatable {
+    /// SHA-256 of the tar before compression: the identity of a bundle, whatever it is packed in.
+    package var tarSHA256: String
+    package var tarBytes: Int64
+    package var archiveBytes: Int64
+}
+
+/// Writes an archive file by file. Threads: the caller reads, one hashes SHA-256, one SHA-512, one
+/// writes the archive and hashes its tar form, and zstd has two of its own.
+package final class BundleStream {
+    private let pool = BufferPool()
+    private let sha256 = HashLane<SHA256>("sha256")
+    private let sha512 = HashLane<SHA512>("sha512")
+    private let packer: Packer
+    private let packing = DispatchQueue(label: "archive", qos: .userInitiated)
+    private let time: Int64
+    private let topFolder: String
+    private var names = EntryNames()
+
+    /// - Parameters:
+    ///   - path: The archive's file; it appears there under this name when `finish` succeeds.
+    ///   - time: The time of every entry, in seconds since 1970.
+    package init(path: String, format: ArchiveFormat, topFolder: String, time: Int64) throws {
+        self.time = time
+        self.topFolder = topFolder
+        packer = try Packer(path: path, format: format)
+    }
+
+    /// Reads a file once, from wherever it is, into the archive.
+    package func add(_ name: String, _ source: ByteSource, isExecutable: Bool = false) throws
+        -> PayloadDigest
+    {
+        let fullName = topFolder + "/" + name
+        if let problem = names.add(fullName, isFolder: false) {
+            throw ExportError(
+                .name, "A file of the bundle \(problem).", where: name,
+                mend: "rename the file in the study; every reader must be able to open the bundle")
+        }
+        let entry = ArchiveEntry(
+            name: fullName, size: source.size, isExecutable: isExecutable, time: time)
+        let packer = packer
+        packing.async { packer.begin(entry) }
+        switch source {
+        case .bytes(let bytes):
+            bytes.withUnsafeBytes { all in
+                var start = 0
+                while start < all.count {
+                    let lease = pool.lease()
+                    lease.count = min(pool.size, all.count - start)
+                    lease.space.copyMemory(
+                        from: UnsafeRawBufferPointer(rebasing: all[start..<start + lease.count]))
+                    start += lease.count
+                    distribute(lease)
+                }
+            }
+        case .file(let path, let size):
+            try read(path, size: size)
+        }
+        let digest = PayloadDigest(
+            size: source.size, sha256: sha256.finish(), sha512: sha512.finish())
+        try packer.check()
+        return digest
+    }
+
+    private func read(_ path: String, size: Int64) throws {
+        let file = open(path, O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else {
+            throw ExportError(
+                .content, "A file of the bundle cannot be opened: \(systemMessage()).", where: path,
+                mend: "restore it, or import the run again from a bundle that has it")
+        }
+        defer { close(file) }
+        _ = posix_fadvise(file, 0, 0, POSIX_FADV_SEQUENTIAL)
+        var left = size
+        while left > 0 {
+            let lease = pool.lease()
+            let count = Foundation.read(file, lease.base, min(pool.size, Int(left)))
+            if count <= 0 {
+                throw ExportError(
+                    .content, "A file of the bundle ends \(left) bytes before its recorded size.",
+                    where: path, mend: "restore it, or import the run again from a bundle")
+            }
+            lease.count = count
+            left -= Int64(count)
+            distribute(lease)
+        }
+        var extra: UInt8 = 0
+        if Foundation.read(file, &extra, 1) > 0 {
+            throw ExportError(
+                .content, "A file of the bundle is longer than its recorded size of \(size) bytes.",
+                where: path, mend: "restore it, or import the run again from a bundle")
+        }
+    }
+
+    private func distribute(_ lease: Lease) {
+        sha512.update(lease)
+        sha256.update(lease)
+        let packer = packer
+        packing.async { packer.write(lease.bytes) }
+    }
+
+    /// Ends the archive and gives it its name.
+    package func finish() throws -> ArchiveIdentity {
+        try packing.sync { try packer.finish() }
+    }
+}
+
+/// What runs on the archive's own thread: tar, its hash, and the compressor or the file.
+///
+/// Unchecked: everything but `check` runs on one serial queue; `failure` is behind a lock.
+private final class Packer: @unchecked Sendable {
+    private let path: String
+    private let partial: String
+    private var file: FileHandleOwner
+    private var tar: ArchiveWriter!
+    private var zip: ArchiveWriter?
+    private var compressor: Compressor?
+    private var hasher = SHA256()
+    private var tarBytes: Int64 = 0
+    private let lock = NSLock()
+    private var failure: (any Error)?
+
+    init(path: String, format: ArchiveFormat) throws {
+        self.path = path
+        partial = path + ".partial"
+        file = try FileHandleOwner(creating: partial)
+        let out = file
+        switch format {
+        case .tar: break
+        case .tarZstd, .tarGzip: compressor = try Compressor(format) { try out.write($0) }
+        case .zip: zip = try ArchiveWriter(.zip) { try out.write($0) }
+        }
+        let toFile = format == .tar
+        tar = try ArchiveWriter(.tar) { [unowned self] bytes in
+            self.hasher.update(bufferPointer: bytes)
+            self.tarBytes += Int64(bytes.count)
+            if toFile { try out.write(bytes) }
+            try self.compressor?.write(bytes)
+        }
+    }
+
+    deinit { unlink(partial) }
+
+    func begin(_ entry: ArchiveEntry) {
+        attempt {
+            try tar.begin(entry)
+            try zip?.begin(entry)
+        }
+    }
+
+    func write(_ bytes: UnsafeRawBufferPointer) {
+        attempt {
+            try tar.write(bytes)
+            try zip?.write(bytes)
+        }
+    }
+
+    func finish() throws -> ArchiveIdentity {
+        try check()
+        try tar.finish()
+        try zip?.finish()
+        try compressor?.finish()
+        let digest = hexadecimal(hasher.finalize())
+        if compressor != nil, path.hasSuffix("zst") || path.hasSuffix("tzst") {
+            try ZstdTrailer(tarSHA256: digest, head: file.head).bytes.withUnsafeBytes { try file.write($0) }
+        }
+        try file.sync()
+        guard rename(partial, path) == 0 else { throw file.failure(systemMessage()) }
+        return ArchiveIdentity(tarSHA256: digest, tarBytes: tarBytes, archiveBytes: file.count)
+    }
+
+    func check() throws {
+        lock.lock()
+        defer { lock.unlock() }
+        if let failure { throw failure }
+    }
+
+    private func attempt(_ body: () throws -> Void) {
+        do {
+            try check()
+            try body()
+        } catch {
+            lock.lock()
+            if failure == nil { failure = error }
+            lock.unlock()
+        }
+    }
+}
+
+/// A file being written.
+final class FileHandleOwner {
+    private let descriptor: Int32
+    private let path: String
+    private(set) var count: Int64 = 0
+    /// The first bytes, which a trailer vouches for.
+    private(set) var head: [UInt8] = []
+
+    init(creating path: String) throws {
+        self.path = path
+        descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+        if descriptor < 0 { throw failure(systemMessage()) }
+    }
+
+    deinit { if descriptor >= 0 { close(descriptor) } }
+
+    func write(_ bytes: UnsafeRawBufferPointer) throws {
+        if head.count < ZstdTrailer.headBytes {
+            head += bytes.prefix(ZstdTrailer.headBytes - head.count)
+        }
+        var rest = bytes
+        while rest.count > 0 {
+            let written = Foundation.write(descriptor, rest.baseAddress, rest.count)
+            if written < 0 {
+                if errno == EINTR { continue }
+                throw failure(systemMessage())
+            }
+            rest = UnsafeRawBufferPointer(rebasing: rest[written...])
+        }
+        count += Int64(bytes.count)
+    }
+
+    func sync() throws {
+        if fsync(descriptor) != 0, errno != EINVAL, errno != EROFS { throw failure(systemMessage()) }
+    }
+
+    func failure(_ message: String) -> ExportError {
+        ExportError(
+            .archive, "The archive cannot be written: \(message).", where: path,
+            mend: "choose with -o a place that has room and that you may write to")
+    }
+}
+
+/// What errno says, in words.
+func systemMessage() -> String { String(cString: strerror(errno)) }
+
+/// A skippable frame after the last one, which every zstd reader passes over: the hash of the tar
+/// within, and the first bytes of the file, in which zstd has bits that it never looks at.
+struct ZstdTrailer: Equatable {
+    static let headBytes = 8
+    /// 8 bytes of frame header, then the text.
+    static let byteCount = 8 + 128
+    var tarSHA256: String
+    var head: [UInt8]
+
+    init(tarSHA256: String, head: [UInt8]) {
+        self.tarSHA256 = tarSHA256
+        self.head = head
+    }
+
+    var bytes: [UInt8] {
+        var text = "study-bundle 1 tar-sha256=\(tarSHA256) head=\(hexadecimal(head))\n"
+        text = text.padding(toLength: Self.byteCount - 8, withPad: " ", startingAt: 0)
+        return [0x50, 0x2a, 0x4d, 0x18, UInt8(Self.byteCount - 8), 0, 0, 0] + Array(text.utf8)
+    }
+}

@@ -1,0 +1,220 @@
+// The bytes of a tar as they come out of its compressor, hashed and kept for comparison on the way.
+// What the tar holds, ArchiveReader.swift finds out.
+
+internal import CArchive
+internal import Crypto
+internal import Foundation
+
+/// A file opened to look at its ends.
+final class ReadOnlyFile {
+    private let descriptor: Int32
+    let size: Int64
+
+    init(_ path: String) throws {
+        descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        var status = stat()
+        guard descriptor >= 0, fstat(descriptor, &status) == 0 else {
+            throw ExportError(
+                .archive, "The archive cannot be opened: \(systemMessage()).", where: path,
+                mend: "check the path")
+        }
+        guard status.st_mode & S_IFMT == S_IFREG else {
+            close(descriptor)
+            throw ExportError(
+                .archive, "This is not a file.", where: path, mend: "name an archive, or a bag's folder")
+        }
+        size = Int64(status.st_size)
+    }
+
+    deinit { close(descriptor) }
+
+    /// Up to `count` bytes from `offset` on; fewer at the end.
+    func bytes(at offset: Int64, count: Int) -> [UInt8] {
+        guard offset >= 0 else { return [] }
+        return [UInt8](unsafeUninitializedCapacity: count) { buffer, found in
+            while found < count {
+                let got = pread(descriptor, buffer.baseAddress! + found, count - found, off_t(offset) + off_t(found))
+                if got <= 0 { break }
+                found += got
+            }
+        }
+    }
+}
+
+/// Raw bytes that were read and not yet compared.
+final class WaitingBytes {
+    private var leases: [Lease] = []
+    private var offset = 0
+    private(set) var count = 0
+
+    func push(_ lease: Lease) {
+        leases.append(lease)
+        count += lease.count
+    }
+
+    /// Takes as many bytes as `expected` has; whether they are the same.
+    func pop(_ expected: UnsafeRawBufferPointer) -> Bool {
+        var rest = expected
+        while rest.count > 0 {
+            guard let first = leases.first else { return false }
+            let length = min(rest.count, first.count - offset)
+            if memcmp(first.base + offset, rest.baseAddress!, length) != 0 { return false }
+            rest = UnsafeRawBufferPointer(rebasing: rest[length...])
+            offset += length
+            count -= length
+            if offset == first.count {
+                leases.removeFirst()
+                offset = 0
+            }
+        }
+        return true
+    }
+
+    /// Nothing is compared any more: lets go of all buffers.
+    func keepOrDrop(_ keeps: Bool) {
+        if keeps { return }
+        leases = []
+        offset = 0
+        count = 0
+    }
+}
+
+/// Decompresses by what the first bytes say, one filter only, and counts against the limits.
+final class RawStream {
+    private let archive: OpaquePointer
+    private let limits: ArchiveLimits
+    private let pool: BufferPool
+    private let hash = HashLane<SHA256>("tar")
+    private let checksum: CRC32Lane?
+    private var total: Int64 = 0
+    private var isAtEnd = false
+    let waiting = WaitingBytes()
+    var isCompared = true
+    /// Why there are no more bytes, where that is not the archive's end.
+    private(set) var problem: String?
+
+    init(path: String, format: ArchiveFormat, limits: ArchiveLimits, pool: BufferPool) throws {
+        self.limits = limits
+        self.pool = pool
+        checksum = format == .tarGzip ? CRC32Lane() : nil
+        archive = archive_read_new()
+        switch format {
+        case .tarZstd: archive_read_support_filter_zstd(archive)
+        case .tarGzip: archive_read_support_filter_gzip(archive)
+        default: break
+        }
+        archive_read_support_format_raw(archive)
+        var entry: OpaquePointer?
+        if archive_read_open_filename(archive, path, 256 << 10) != ARCHIVE_OK
+            || archive_read_next_header(archive, &entry) != ARCHIVE_OK
+        {
+            problem = "is damaged: \(message(of: archive))"
+            isAtEnd = true
+        }
+    }
+
+    deinit { archive_read_free(archive) }
+
+    /// The next bytes, valid until the next call; nil at the end or when there is a problem.
+    func next() -> UnsafeRawBufferPointer? {
+        guard !isAtEnd else { return nil }
+        let lease = pool.lease()
+        let count = archive_read_data(archive, lease.base, pool.size)
+        if count <= 0 {
+            isAtEnd = true
+            if count < 0 { problem = "is damaged or cut short: \(message(of: archive))" }
+            return nil
+        }
+        lease.count = count
+        total += Int64(count)
+        let packed = max(archive_filter_bytes(archive, -1), 1)
+        // Headers and padding come on top of the files, hence the spare tenth.
+        if total > limits.totalBytes / 10 * 11 {
+            return stop("unfolds to more than \(limits.totalBytes) bytes")
+        }
+        if total > limits.ratioFloor, total / packed > limits.ratio {
+            return stop("unfolds to more than \(limits.ratio) times its size")
+        }
+        hash.update(lease)
+        checksum?.update(lease)
+        if isCompared { waiting.push(lease) }
+        current = lease
+        return lease.bytes
+    }
+    private var current: Lease?
+
+    private func stop(_ reason: String) -> UnsafeRawBufferPointer? {
+        problem = reason
+        isAtEnd = true
+        return nil
+    }
+
+    /// SHA-256 of everything so far.
+    func finish() -> String { hash.finish() }
+
+    /// The eight bytes that must end a gzip file.
+    var gzipTail: [UInt8] {
+        let crc = checksum?.finish() ?? 0
+        let size = UInt32(truncatingIfNeeded: total)
+        return [crc, size].flatMap { value in (0..<4).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) } }
+    }
+}
+
+/// Writes the archive again from what was read of it, and compares.
+final class CanonicalComparison {
+    private var writer: ArchiveWriter?
+    private let state = State()
+    private let format: ArchiveFormat
+    private var time: Int64?
+
+    private final class State {
+        var position: Int64 = 0
+        var difference: String?
+        var entry = ""
+    }
+
+    /// - Parameter compare: Takes the bytes that come next; whether the archive has the same.
+    init(_ format: ArchiveFormat, compare: @escaping (UnsafeRawBufferPointer) -> Bool) throws {
+        self.format = format
+        let state = state
+        writer = try ArchiveWriter(format) { expected in
+            defer { state.position += Int64(expected.count) }
+            if state.difference == nil, !compare(expected) {
+                state.difference =
+                    "is not as `study export` writes it, near byte \(state.position) (\(state.entry)): it was packed anew or changed outside its files"
+            }
+        }
+    }
+
+    var isOn: Bool { writer != nil && state.difference == nil }
+
+    func turnOff(because reason: String? = nil) {
+        writer = nil
+        if state.difference == nil { state.difference = reason }
+    }
+
+    func begin(_ entry: ArchiveEntry) throws {
+        guard isOn else { return }
+        state.entry = entry.name
+        if let time, time != entry.time {
+            return turnOff(because: "has files of different times: it was packed anew or changed")
+        }
+        time = entry.time
+        try writer?.begin(entry)
+    }
+
+    func write(_ bytes: UnsafeRawBufferPointer) throws {
+        guard isOn else { return }
+        // A file longer than its header says is reported by itself.
+        do { try writer?.write(bytes) } catch { turnOff() }
+    }
+
+    /// The first difference, or nil.
+    func finish() throws -> String? {
+        if isOn {
+            state.entry = "its end"
+            do { try writer?.finish() } catch { turnOff() }
+        }
+        return state.difference
+    }
+}

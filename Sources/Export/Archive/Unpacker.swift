@@ -1,0 +1,58 @@
+// Unpacks an archive that has been verified, into a folder of its own. Nothing is written outside it:
+// the folder is new, names were judged by EntryNames, and every file is created anew.
+
+internal import Foundation
+
+/// Writes the files that it is shown below a new folder.
+final class Unpacker: ArchiveVisitor {
+    private let folder: String
+    private var descriptor: Int32 = -1
+    private var known: Set<String> = []
+
+    /// - Parameter folder: Must not exist yet.
+    init(into folder: String) throws {
+        self.folder = folder
+        guard mkdir(folder, 0o700) == 0 else {
+            throw ExportError(
+                .archive, "The folder to unpack into cannot be made: \(systemMessage()).", where: folder,
+                mend: "remove it, or name another")
+        }
+    }
+
+    func begin(_ entry: ArchiveEntry) throws {
+        var parent = folder
+        for part in entry.name.split(separator: "/").dropLast() {
+            parent += "/" + part
+            if known.insert(parent).inserted, mkdir(parent, 0o755) != 0, errno != EEXIST {
+                throw failure(parent)
+            }
+        }
+        let path = folder + "/" + entry.name
+        descriptor = open(
+            path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+            entry.isExecutable ? 0o755 : 0o644)
+        if descriptor < 0 { throw failure(path) }
+    }
+
+    func bytes(_ lease: Lease) throws {
+        var rest = lease.bytes
+        while rest.count > 0 {
+            let count = Foundation.write(descriptor, rest.baseAddress, rest.count)
+            if count < 0 { throw failure(folder) }
+            rest = UnsafeRawBufferPointer(rebasing: rest[count...])
+        }
+    }
+
+    func end() throws {
+        close(descriptor)
+        descriptor = -1
+    }
+
+    deinit { if descriptor >= 0 { close(descriptor) } }
+
+    private func failure(_ path: String) -> ExportError {
+        ExportError(
+            .archive, "The bundle cannot be unpacked: \(systemMessage()).", where: path,
+            mend: "make room, or choose another folder for temporary files by TMPDIR")
+    }
+}

@@ -1,0 +1,204 @@
+// The reviewer's first command: is this bundle whole, and exactly what was exported? Reads an archive
+// or an unpacked folder once and lists everything that is wrong.
+
+internal import Crypto
+internal import Foundation
+
+/// What a verification found.
+package struct Verification: Sendable {
+    package var faults: [Fault]
+    package var format: ArchiveFormat?
+    package var folder: String
+    package var tarSHA256: String?
+    package var tagManifestSHA256: String?
+    package var fileCount: Int
+    package var totalBytes: Int64
+    /// Payload that a thin bundle names in `fetch.txt` and does not hold.
+    package var missing: [BagIt.Fetch]
+    /// The crate's description, where it could be read.
+    package var crate: JSON?
+    /// What ssh-keygen said of the signature; nil where there is none.
+    package var signature: SignatureVerdict?
+    package var held: [String: [UInt8]]
+
+    package var isWhole: Bool { faults.isEmpty }
+}
+
+/// Verifies bundles.
+package enum BundleVerifier {
+    /// Files that are kept in memory while the rest passes by.
+    static func holds(_ path: String) -> Bool {
+        !path.hasPrefix("data/")
+            || [
+                BundleLayout.crate, BundleLayout.policy, BundleLayout.environment, BundleLayout.attestation,
+            ].contains(String(path.dropFirst(5)))
+    }
+
+    /// - Parameters:
+    ///   - path: An archive, or the folder of a bag.
+    ///   - signers: An allowed-signers file of ssh-keygen, where the reviewer has one.
+    /// - Throws: ``ExportError`` where nothing can be read at all.
+    package static func verify(
+        _ path: String, limits: ArchiveLimits = ArchiveLimits(), signers: String? = nil
+    ) throws -> Verification {
+        var status = stat()
+        if stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR {
+            return try finish(try BagFolder.read(path), path, findings: nil, signers: signers)
+        }
+        let reader = ArchiveReader(path, limits: limits)
+        let digester = Digester(limits: limits)
+        let findings = try reader.read(digester)
+        return try finish(digester.contents, findings.topFolder ?? "", findings: findings, signers: signers)
+    }
+
+    static func finish(
+        _ contents: BagContents, _ folder: String, findings: ArchiveFindings?, signers: String?
+    ) throws -> Verification {
+        var faults = findings?.faults ?? []
+        let (bagFaults, missing) = contents.faults()
+        // An archive that broke off has lost its manifests: that each is missing says nothing new.
+        let brokeOff = findings?.faults.contains { $0.problem.contains("damaged") } ?? false
+        faults += brokeOff ? bagFaults.filter { !$0.problem.contains("missing") } : bagFaults
+        let crateBytes = contents.held["data/" + BundleLayout.crate]
+        let crate = crateBytes.flatMap { JSON(parsing: $0) }
+        faults += CrateCheck.faults(crate, hasFile: crateBytes != nil, contents, missing, brokeOff: brokeOff)
+        var signature: SignatureVerdict?
+        if let bytes = contents.held[BundleLayout.signature],
+            let manifest = contents.held["tagmanifest-sha512.txt"]
+        {
+            signature = Signature.verify(bytes, of: manifest, signers: signers)
+            if case .bad(let reason) = signature { faults.append(Fault(BundleLayout.signature, reason)) }
+        } else if signers != nil {
+            faults.append(Fault(BundleLayout.signature, "is missing: the bundle is not signed"))
+        }
+        return Verification(
+            faults: Array(Set(faults)).sorted(), format: findings?.format, folder: folder,
+            tarSHA256: findings?.tarSHA256,
+            tagManifestSHA256: contents.held["tagmanifest-sha512.txt"].map { PayloadDigest(of: $0).sha256 },
+            fileCount: contents.digests.count,
+            totalBytes: contents.digests.values.reduce(0) { $0 + $1.size }, missing: missing,
+            crate: crate, signature: signature, held: contents.held)
+    }
+}
+
+/// Digests every file of an archive in passing.
+final class Digester: ArchiveVisitor {
+    private let limits: ArchiveLimits
+    private let sha256 = HashLane<SHA256>("sha256")
+    private let sha512 = HashLane<SHA512>("sha512")
+    private(set) var contents = BagContents()
+    private var path = ""
+    private var size: Int64 = 0
+    private var bytes: [UInt8]?
+    /// A second visitor that sees the same files, such as an unpacker.
+    var next: (any ArchiveVisitor)?
+
+    init(limits: ArchiveLimits) { self.limits = limits }
+
+    func begin(_ entry: ArchiveEntry) throws {
+        // From the bag's root: without the top folder.
+        path = entry.name.split(separator: "/").dropFirst().joined(separator: "/")
+        size = entry.size
+        bytes = BundleVerifier.holds(path) && entry.size <= limits.heldBytes ? [] : nil
+        try next?.begin(entry)
+    }
+
+    func bytes(_ lease: Lease) throws {
+        sha512.update(lease)
+        sha256.update(lease)
+        bytes?.append(contentsOf: lease.bytes)
+        try next?.bytes(lease)
+    }
+
+    func end() throws {
+        contents.digests[path] = PayloadDigest(
+            size: size, sha256: sha256.finish(), sha512: sha512.finish())
+        if let bytes { contents.held[path] = bytes }
+        bytes = nil
+        try next?.end()
+    }
+}
+
+/// A bag that lies unpacked in a folder.
+enum BagFolder {
+    static func read(_ folder: String) throws -> BagContents {
+        var contents = BagContents()
+        let base = URL(fileURLWithPath: folder, isDirectory: true)
+        guard
+            let walker = FileManager.default.enumerator(
+                at: base, includingPropertiesForKeys: [.isRegularFileKey, .isSymbolicLinkKey])
+        else {
+            throw ExportError(
+                .archive, "The folder cannot be read.", where: folder, mend: "check its permissions")
+        }
+        let pool = BufferPool(count: 8)
+        let sha256 = HashLane<SHA256>("sha256")
+        let sha512 = HashLane<SHA512>("sha512")
+        let prefix = base.resolvingSymlinksInPath().path + "/"
+        for case let url as URL in walker {
+            let path = url.path
+            let name = path.hasPrefix(prefix) ? String(path.dropFirst(prefix.count)) : String(path.dropFirst(base.path.count + 1))
+            var status = stat()
+            guard lstat(path, &status) == 0 else { continue }
+            if status.st_mode & S_IFMT == S_IFDIR { continue }
+            guard status.st_mode & S_IFMT == S_IFREG else {
+                contents.extra.append(Fault(name, "is neither a file nor a folder"))
+                continue
+            }
+            let file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+            guard file >= 0 else {
+                contents.extra.append(Fault(name, "cannot be read: \(systemMessage())"))
+                continue
+            }
+            defer { close(file) }
+            var held: [UInt8]? = BundleVerifier.holds(name) ? [] : nil
+            var size: Int64 = 0
+            while true {
+                let lease = pool.lease()
+                let count = Foundation.read(file, lease.base, pool.size)
+                if count <= 0 { break }
+                lease.count = count
+                size += Int64(count)
+                sha512.update(lease)
+                sha256.update(lease)
+                held?.append(contentsOf: lease.bytes)
+            }
+            contents.digests[name] = PayloadDigest(
+                size: size, sha256: sha256.finish(), sha512: sha512.finish())
+            if let held { contents.held[name] = held }
+        }
+        return contents
+    }
+}
+
+/// Does the crate's description speak of the files that are there?
+enum CrateCheck {
+    static func faults(
+        _ crate: JSON?, hasFile: Bool, _ contents: BagContents, _ missing: [BagIt.Fetch], brokeOff: Bool
+    ) -> [Fault] {
+        let name = "data/" + BundleLayout.crate
+        guard hasFile else { return brokeOff ? [] : [Fault(name, "is missing: this is no crate")] }
+        guard let graph = crate?[key: "@graph"]?.array else { return [Fault(name, "is not the JSON-LD of a crate")] }
+        var faults: [Fault] = []
+        let absent = Set(missing.map(\.path))
+        for entity in graph {
+            guard let id = entity[key: "@id"]?.string, isFile(entity[key: "@type"]) else { continue }
+            let path = "data/" + (id.removingPercentEncoding ?? id)
+            guard let digest = contents.digests[path] else {
+                if !absent.contains(path), !brokeOff { faults.append(Fault(path, "is missing; the crate describes it")) }
+                continue
+            }
+            if let hash = entity[key: "sha256"]?.string, hash != digest.sha256 {
+                faults.append(Fault(path, "is not the file that the crate describes (sha256)"))
+            }
+            if let size = entity[key: "contentSize"]?.string, size != String(digest.size) {
+                faults.append(Fault(path, "has \(digest.size) bytes, the crate says \(size)"))
+            }
+        }
+        return faults
+    }
+
+    private static func isFile(_ type: JSON?) -> Bool {
+        type?.string == "File" || type?.array?.contains { $0.string == "File" } ?? false
+    }
+}

@@ -1,0 +1,70 @@
+// The files of a bundle as a list, before a byte is written: the crate, the manifests and what is
+// shown to the researcher before writing are all made from it.
+
+/// A file of the crate.
+package struct PayloadFile: Sendable {
+    /// From the crate's root.
+    package var path: String
+    package var source: ByteSource
+    package var name: String
+    package var about: String
+    package var mediaType: String
+    /// What the file is to the run, for the crate.
+    package var role: Role
+    package var isExecutable = false
+
+    package enum Role: Sendable, Hashable {
+        case study
+        /// `index` in `RunFacts.inputs`.
+        case input(index: Int)
+        /// `index` in `RunFacts.artifacts`.
+        case artifact(index: Int)
+        case metrics, report, log, readme
+        case other
+    }
+
+    package init(
+        _ path: String, _ source: ByteSource, name: String, about: String, mediaType: String,
+        role: Role = .other
+    ) {
+        self.path = path
+        self.source = source
+        self.name = name
+        self.about = about
+        self.mediaType = mediaType
+        self.role = role
+    }
+
+    package static func text(
+        _ path: String, _ text: String, name: String, about: String, mediaType: String = "text/plain",
+        role: Role = .other
+    ) -> PayloadFile {
+        PayloadFile(
+            path, .bytes(Array(text.utf8)), name: name, about: about, mediaType: mediaType, role: role)
+    }
+}
+
+/// Something that does not come along, with its commitment.
+package struct Withheld: Sendable, Hashable {
+    /// Where it would have been in the crate.
+    package var path: String
+    package var sha256: String
+    package var size: Int64
+    package var reason: String
+    /// Where to get it, where the study says so: a line of `fetch.txt`.
+    package var url: String?
+    /// Known where the file could be read: a manifest needs it.
+    package var sha512: String?
+
+    package init(
+        path: String, sha256: String, size: Int64, reason: String, url: String? = nil,
+        sha512: String? = nil
+    ) {
+        self.sha512 = sha512
+        self.path = path
+        self.sha256 = sha256
+        self.size = size
+        self.reason = reason
+        self.url = url
+    }
+}

@@ -1,2 +1,0 @@
-// What leaves the house: bundles and reports.
-internal import Provenance
