@@ -38,6 +38,7 @@ package final class BundleStream {
     private let time: Int64
     private let topFolder: String
     private var names = EntryNames()
+    private var isPacking = true
 
     /// - Parameters:
     ///   - path: The archive's file; it appears there under this name when `finish` succeeds.
@@ -49,9 +50,10 @@ package final class BundleStream {
     }
 
     /// Reads a file once, from wherever it is, into the archive.
-    package func add(_ name: String, _ source: ByteSource, isExecutable: Bool = false) throws
-        -> PayloadDigest
-    {
+    /// - Parameter packs: False to hash it only.
+    package func add(
+        _ name: String, _ source: ByteSource, isExecutable: Bool = false, packs: Bool = true
+    ) throws -> PayloadDigest {
         let fullName = topFolder + "/" + name
         if let problem = names.add(fullName, isFolder: false) {
             throw ExportError(
@@ -61,7 +63,8 @@ package final class BundleStream {
         let entry = ArchiveEntry(
             name: fullName, size: source.size, isExecutable: isExecutable, time: time)
         let packer = packer
-        packing.async { packer.begin(entry) }
+        isPacking = packs
+        if packs { packing.async { packer.begin(entry) } }
         switch source {
         case .bytes(let bytes):
             bytes.withUnsafeBytes { all in
@@ -118,7 +121,7 @@ package final class BundleStream {
         sha512.update(lease)
         sha256.update(lease)
         let packer = packer
-        packing.async { packer.write(lease.bytes) }
+        if isPacking { packing.async { packer.write(lease.bytes) } }
     }
 
     /// Ends the archive and gives it its name.

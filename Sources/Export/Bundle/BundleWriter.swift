@@ -18,13 +18,15 @@ package struct BundleWriter {
     package let files: [PayloadFile]
     package let withheld: [Withheld]
     package let softwareVersion: String
+    package let isThin: Bool
     /// Signs the tag manifest's bytes; nil for an unsigned bundle.
     package var sign: (([UInt8]) throws -> [UInt8])?
 
     package init(
         run: RunFacts, files: [PayloadFile], withheld: [Withheld], softwareVersion: String,
-        sign: (([UInt8]) throws -> [UInt8])? = nil
+        isThin: Bool = false, sign: (([UInt8]) throws -> [UInt8])? = nil
     ) {
+        self.isThin = isThin
         self.run = run
         self.files = files
         self.withheld = withheld
@@ -51,9 +53,24 @@ package struct BundleWriter {
         try tag("bagit.txt", Array(BagIt.declaration.utf8))
         let sorted = files.sorted { Array($0.path.utf8).lexicographicallyPrecedes(Array($1.path.utf8)) }
         var digests: [String: PayloadDigest] = [:]
+        var fetches: [BagIt.Fetch] = []
         for file in sorted {
-            digests[file.path] = try stream.add(
-                "data/" + file.path, file.source, isExecutable: file.isExecutable)
+            // A thin bundle leaves out what can be fetched; its manifests and crate are the fat one's.
+            let isLeftOut = isThin && file.fetchURL != nil
+            let digest = try stream.add(
+                "data/" + file.path, file.source, isExecutable: file.isExecutable, packs: !isLeftOut)
+            if let expected = file.expectedSHA256, expected != digest.sha256 {
+                throw ExportError(
+                    .content,
+                    "\(file.name) is not the file on record: sha256 \(expected.prefix(12))… recorded, \(digest.sha256.prefix(12))… found.",
+                    where: file.path,
+                    mend: "restore it, or `study import` a bundle or ledger that has it")
+            }
+            if isLeftOut {
+                fetches.append(
+                    BagIt.Fetch(url: file.fetchURL!, size: digest.size, path: "data/" + file.path))
+            }
+            digests[file.path] = digest
         }
         // These two speak of the others' digests, so they come after them.
         let statement = Attestation.statement(run, digests: digests, withheld: withheld, version: softwareVersion)
@@ -67,17 +84,7 @@ package struct BundleWriter {
 
         var payload: [String: PayloadDigest] = [:]
         for (name, digest) in digests { payload["data/" + name] = digest }
-        let fetches = withheld.compactMap { item in
-            item.url.map { BagIt.Fetch(url: $0, size: item.size, path: "data/" + item.path) }
-        }
-        let fetchable = withheld.filter { $0.url != nil && $0.sha512 != nil }
-        for item in fetchable {
-            payload["data/" + item.path] = PayloadDigest(
-                size: item.size, sha256: item.sha256, sha512: item.sha512!)
-        }
-        if !fetchable.isEmpty {
-            try tag("fetch.txt", BagIt.fetchFile(fetches.filter { payload[$0.path] != nil }))
-        }
+        if !fetches.isEmpty { try tag("fetch.txt", BagIt.fetchFile(fetches)) }
         try tag("bag-info.txt", info(payload))
         for algorithm in BagIt.algorithms {
             try tag("manifest-\(algorithm).txt", BagIt.manifest(payload, algorithm))

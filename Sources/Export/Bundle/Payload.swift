@@ -12,6 +12,10 @@ package struct PayloadFile: Sendable {
     /// What the file is to the run, for the crate.
     package var role: Role
     package var isExecutable = false
+    /// The digest on record: other bytes stop the export.
+    package var expectedSHA256: String?
+    /// Where a thin bundle's reader gets it.
+    package var fetchURL: String?
 
     package enum Role: Sendable, Hashable {
         case study
@@ -51,16 +55,12 @@ package struct Withheld: Sendable, Hashable {
     package var sha256: String
     package var size: Int64
     package var reason: String
-    /// Where to get it, where the study says so: a line of `fetch.txt`.
+    /// Where to get it, where the study says so.
     package var url: String?
-    /// Known where the file could be read: a manifest needs it.
-    package var sha512: String?
 
     package init(
-        path: String, sha256: String, size: Int64, reason: String, url: String? = nil,
-        sha512: String? = nil
+        path: String, sha256: String, size: Int64, reason: String, url: String? = nil
     ) {
-        self.sha512 = sha512
         self.path = path
         self.sha256 = sha256
         self.size = size

@@ -136,6 +136,8 @@ package struct RunFacts: Sendable {
         package var isRestricted: Bool
         /// A run on this ledger made every file of it.
         package var isMadeByProject: Bool
+        /// How the path reads in a bundle, where that is another.
+        var shownPath: String?
         package init(
             cell: Int, path: String, kind: String, files: [Member], licence: String? = nil,
             url: String? = nil, isRestricted: Bool = false, isMadeByProject: Bool = false
@@ -194,8 +196,10 @@ package struct RunFacts: Sendable {
         package var id: String
         package var status: Status
         package var began: Timestamp
+        package var seconds: Double?
         package var note: String
-        package init(id: String, status: Status, began: Timestamp, note: String) {
+        package init(id: String, status: Status, began: Timestamp, seconds: Double?, note: String) {
+            self.seconds = seconds
             self.id = id
             self.status = status
             self.began = began
@@ -244,6 +248,7 @@ package struct RunFacts: Sendable {
     /// `release` of the front matter: "open", "metrics-only" or empty; and its reason.
     package var release = ""
     package var releaseReason: String?
+    package var releasesCompletions = false
 
     package init() {}
 

@@ -1,0 +1,261 @@
+// What goes into a run's bundle, and what does not: every file with its place, before a byte is
+// written. The release policy decides about weights and completions; nothing else here does.
+// BundlePlan+Documents.swift makes the files that are written for the bundle.
+
+internal import Crypto
+internal import Events
+internal import Foundation
+
+/// How a bundle is wanted.
+package struct BundleOptions: Sendable {
+    /// Leave out what can be fetched, and say where in `fetch.txt`.
+    package var isThin = false
+    /// Where the fat bundle's files will be: inputs and artifacts can be fetched below it.
+    package var fetchFrom: String?
+    package var isAnonymous = false
+    /// Completions to restricted prompts as text.
+    package var completions = false
+    package var softwareVersion = "0.1.0"
+
+    package init() {}
+}
+
+/// A bundle's files and what is withheld.
+package struct BundlePlan {
+    package let run: RunFacts
+    package let policy: ReleasePolicy
+    package var files: [PayloadFile] = []
+    package var withheld: [Withheld] = []
+    /// Sentences for the researcher: what could not come along though nothing forbids it.
+    package var notes: [String] = []
+    let options: BundleOptions
+    /// Digests of weights that must not leave: whatever else holds the same bytes stays too.
+    private var forbidden: Set<String> = []
+
+    /// - Parameters:
+    ///   - sourceFiles: The tree that ran, as paths with the files that hold them.
+    ///   - extra: Files that others made for the bundle: the report, the rows as SQLite.
+    package init(
+        _ facts: RunFacts, store: RunStore, sourceFiles: [(path: String, file: String)],
+        sourceBundle: String?, options: BundleOptions, scratch: String
+    ) throws {
+        let anonymizer = options.isAnonymous ? Anonymizer(facts, root: store.root) : nil
+        run = anonymizer?.scrubbed(facts) ?? facts
+        self.options = options
+        policy = try ReleasePolicy(facts, includesCompletions: options.completions)
+        let studyPath = BundleLayout.safe(run.study)
+        files.append(
+            .text(
+                studyPath, run.text, name: "the study",
+                about: "the study as it was compiled and run: Markdown with Swift cells",
+                mediaType: "text/markdown", role: .study))
+        addArtifacts(store, anonymizer)
+        addInputs(store, anonymizer)
+        addSource(sourceFiles, sourceBundle, studyPath, anonymizer)
+        try addDocuments(scratch: scratch)
+        if let anonymizer { files = try files.map { try anonymizer.scrubbed($0, notes: &notes) } }
+        var seen: Set<String> = []
+        files = files.filter { seen.insert(EntryNames.folded($0.path)).inserted }
+    }
+
+    // MARK: Inputs and artifacts
+
+    private mutating func addArtifacts(_ store: RunStore, _ anonymizer: Anonymizer?) {
+        for (index, artifact) in run.artifacts.enumerated() {
+            let folder = Self.isAdapter(artifact) ? "adapters/" : "artifacts/"
+            for member in artifact.files {
+                let path = BundleLayout.safe(
+                    folder + artifact.name + (member.path.isEmpty ? "" : "/" + member.path))
+                if let reason = policy.withholds(artifact, member) {
+                    if ReleasePolicy.isWeights(artifact, member) { forbidden.insert(member.sha256) }
+                    withheld.append(
+                        Withheld(path: path, sha256: member.sha256, size: member.size, reason: reason))
+                    continue
+                }
+                guard let source = store.source(member, below: "") else {
+                    withheld.append(
+                        Withheld(
+                            path: path, sha256: member.sha256, size: member.size,
+                            reason: "its bytes are no longer in this ledger"))
+                    notes.append("\(path) is no longer in the ledger: only its hash leaves.")
+                    continue
+                }
+                var file = PayloadFile(
+                    path, source, name: artifact.name,
+                    about: "made by cell \(cellName(artifact.cell))",
+                    mediaType: Self.mediaType(path, artifact.mediaType), role: .artifact(index: index))
+                file.expectedSHA256 = member.sha256
+                file.fetchURL = fetchURL(path)
+                files.append(file)
+            }
+            if Self.isAdapter(artifact), !artifact.files.contains(where: { $0.path == "README.md" }) {
+                addModelCard(artifact, store)
+            }
+        }
+    }
+
+    private mutating func addInputs(_ store: RunStore, _ anonymizer: Anonymizer?) {
+        var seen: Set<String> = []
+        for (index, input) in run.inputs.enumerated() {
+            for member in input.files {
+                let path = BundleLayout.safe("inputs/" + relative(input.shownPath ?? input.path) + (member.path.isEmpty ? "" : "/" + member.path))
+                guard seen.insert(path).inserted else { continue }
+                let reason = forbidden.contains(member.sha256)
+                    ? "the same bytes as weights that are withheld" : policy.withholds(input, member)
+                if let reason {
+                    withheld.append(
+                        Withheld(
+                            path: path, sha256: member.sha256, size: member.size, reason: reason,
+                            url: input.url))
+                    continue
+                }
+                guard let source = store.source(member, below: input.path) else {
+                    withheld.append(
+                        Withheld(
+                            path: path, sha256: member.sha256, size: member.size,
+                            reason: "it is neither in the ledger nor where it was read", url: input.url))
+                    notes.append("\(input.path) is not there any more: only its hash leaves.")
+                    continue
+                }
+                var file = PayloadFile(
+                    path, source, name: input.shownPath ?? input.path,
+                    about: "\(input.kind) read by cell \(cellName(input.cell))",
+                    mediaType: Self.mediaType(path, ""), role: .input(index: index))
+                file.expectedSHA256 = member.sha256
+                file.fetchURL = input.files.count == 1 && input.url != nil ? input.url : fetchURL(path)
+                files.append(file)
+            }
+        }
+    }
+
+    /// The tree that ran, without what is withheld: a weight committed to Git must not slip out here.
+    private mutating func addSource(
+        _ sourceFiles: [(path: String, file: String)], _ bundle: String?, _ studyPath: String,
+        _ anonymizer: Anonymizer?
+    ) {
+        let held = Set(withheld.map(\.sha256))
+        var kept = true
+        for (path, file) in sourceFiles {
+            guard let bytes = FileManager.default.contents(atPath: file) else { continue }
+            let digest = hexadecimal(SHA256.hash(data: bytes))
+            let place = BundleLayout.safe(BundleLayout.sourceFiles + path)
+            if held.contains(digest) {
+                kept = false
+                withheld.append(
+                    Withheld(
+                        path: place, sha256: digest, size: Int64(bytes.count),
+                        reason: "the same bytes as a file that is withheld"))
+                continue
+            }
+            var payload = PayloadFile(
+                place, .file(file, size: Int64(bytes.count)), name: path, about: "source as it was when the study ran",
+                mediaType: Self.mediaType(path, ""))
+            payload.isExecutable = access(file, X_OK) == 0
+            files.append(payload)
+        }
+        guard let bundle, let size = Self.size(bundle) else { return }
+        if !kept || options.isAnonymous {
+            notes.append("The Git bundle stays here: it holds \(kept ? "names and times of commits" : "files that are withheld"). The source comes as files.")
+            return
+        }
+        files.append(
+            PayloadFile(
+                BundleLayout.sourceBundle, .file(bundle, size: size), name: "Git bundle",
+                about: "the commit that ran, for `git clone`; its files are beside it",
+                mediaType: "application/octet-stream"))
+    }
+
+    private func fetchURL(_ path: String) -> String? {
+        options.fetchFrom.map { ($0.hasSuffix("/") ? $0 : $0 + "/") + "data/" + ROCrate.encoded(path) }
+    }
+
+    func cellName(_ index: Int) -> String {
+        run.cells.indices.contains(index) ? run.cells[index].id : String(index + 1)
+    }
+
+    /// An input's path inside the crate: what lies outside the repository keeps its last two names.
+    private func relative(_ path: String) -> String {
+        if !path.hasPrefix("/"), !path.hasPrefix("..") { return path }
+        return "outside/" + path.split(separator: "/").filter { $0 != ".." }.suffix(2).joined(separator: "/")
+    }
+
+    static func size(_ path: String) -> Int64? {
+        var status = stat()
+        return stat(path, &status) == 0 ? Int64(status.st_size) : nil
+    }
+
+    static func isAdapter(_ artifact: RunFacts.Artifact) -> Bool {
+        artifact.files.contains { $0.path == "adapter_config.json" }
+    }
+
+    static func mediaType(_ path: String, _ given: String) -> String {
+        if !given.isEmpty, given != "application/octet-stream" { return given }
+        let types = [
+            "md": "text/markdown", "txt": "text/plain", "json": "application/json",
+            "jsonl": "application/jsonl", "csv": "text/csv", "html": "text/html", "svg": "image/svg+xml",
+            "png": "image/png", "safetensors": "application/vnd.safetensors",
+            "sqlite": "application/vnd.sqlite3", "swift": "text/x-swift", "yml": "application/yaml",
+            "yaml": "application/yaml", "py": "text/x-python", "c": "text/x-c", "h": "text/x-c",
+        ]
+        return types[path.split(separator: ".").last.map { $0.lowercased() } ?? ""]
+            ?? "application/octet-stream"
+    }
+
+    /// What is shown to the researcher before anything is written.
+    package var summary: [String] {
+        var lines = ["release: \(policy.mode.rawValue): \(policy.reason)"]
+        let size = files.reduce(0) { $0 + $1.source.size }
+        lines.append("leaves: \(files.count) files, \(Words.bytes(size))")
+        var groups: [String: (count: Int, size: Int64)] = [:]
+        for file in files {
+            let group = file.path.split(separator: "/").count > 1 ? file.path.split(separator: "/")[0] + "/" : file.path[...]
+            groups[String(group), default: (0, 0)].count += 1
+            groups[String(group), default: (0, 0)].size += file.source.size
+        }
+        for (name, group) in groups.sorted(by: { $0.key < $1.key }) {
+            lines.append("  \(name)  \(group.count == 1 ? "1 file" : "\(group.count) files"), \(Words.bytes(group.size))")
+        }
+        if withheld.isEmpty { lines.append("withheld: nothing") } else {
+            lines.append("withheld: \(withheld.count) files; their SHA-256 leave in release.json")
+            for (reason, items) in Dictionary(grouping: withheld, by: \.reason).sorted(by: { $0.key < $1.key }) {
+                let names = items.map(\.path).sorted()
+                lines.append("  \(names.prefix(3).joined(separator: ", "))\(names.count > 3 ? ", …" : ""): \(reason)")
+            }
+        }
+        return lines + notes.map { "note: " + $0 }
+    }
+}
+
+/// Numbers as people read them.
+package enum Words {
+    package static func bytes(_ count: Int64) -> String {
+        let units = ["bytes", "KB", "MB", "GB", "TB"]
+        var value = Double(count)
+        var unit = 0
+        while value >= 1000, unit < units.count - 1 {
+            value /= 1000
+            unit += 1
+        }
+        return unit == 0 ? "\(count) bytes" : "\(fixed(value, value < 10 ? 1 : 0)) \(units[unit])"
+    }
+
+    package static func seconds(_ value: Double) -> String {
+        if value < 0.001 { return "\(fixed(value * 1e6, 0)) µs" }
+        if value < 1 { return "\(fixed(value * 1000, 0)) ms" }
+        if value < 120 { return "\(fixed(value, 1)) s" }
+        if value < 7200 { return "\(fixed(value / 60, 0)) min" }
+        return "\(fixed(value / 3600, 1)) h"
+    }
+
+    package static func fixed(_ value: Double, _ digits: Int) -> String {
+        String(format: "%.\(digits)f", value)
+    }
+
+    /// Four significant digits, as tables show them.
+    package static func number(_ value: Double) -> String {
+        if value.isNaN { return "not a number" }
+        if value.isInfinite { return value < 0 ? "−∞" : "∞" }
+        if let whole = Int64(exactly: value), abs(whole) < 1_000_000 { return "\(whole)" }
+        return String(format: "%.4g", value).replacingOccurrences(of: "e-0", with: "e-")
+    }
+}
