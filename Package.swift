@@ -131,7 +131,7 @@ let package = Package(
             dependencies: ["Provenance", "Events", "TestSupport", "ledger-drill"],
             swiftSettings: strict),
         .testTarget(
-            name: "ExportTests", dependencies: ["Export", "Provenance", "TestSupport"],
+            name: "ExportTests", dependencies: ["Export", "Provenance", "Events", "TestSupport"],
             swiftSettings: strict),
         .testTarget(
             name: "StudyCommandTests",

@@ -29,7 +29,8 @@ enum Tool {
     static func run(_ name: String, _ arguments: [String], input: [UInt8] = []) throws -> Result {
         guard let program = find(name) else {
             throw ExportError(
-                .tool, "\(name) is not installed.", where: "PATH", mend: "apt-get install \(package(of: name))")
+                .tool, "\(name) is not installed.", where: "PATH",
+                mend: "apt-get install \(package(of: name))")
         }
         let out = NSTemporaryDirectory() + "/study-tool-\(UUID().uuidString)"
         defer {
@@ -40,8 +41,10 @@ enum Tool {
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
         posix_spawn_file_actions_addopen(&actions, 0, out + "in", O_RDONLY, 0)
-        posix_spawn_file_actions_addopen(&actions, 1, out + "out", O_WRONLY | O_CREAT | O_TRUNC, 0o600)
-        posix_spawn_file_actions_addopen(&actions, 2, out + "err", O_WRONLY | O_CREAT | O_TRUNC, 0o600)
+        posix_spawn_file_actions_addopen(
+            &actions, 1, out + "out", O_WRONLY | O_CREAT | O_TRUNC, 0o600)
+        posix_spawn_file_actions_addopen(
+            &actions, 2, out + "err", O_WRONLY | O_CREAT | O_TRUNC, 0o600)
         var child: pid_t = 0
         let all = [program] + arguments
         var pointers = all.map { strdup($0) as UnsafeMutablePointer<CChar>? } + [nil]
@@ -51,21 +54,26 @@ enum Tool {
         variables["LC_ALL"] = "C.UTF-8"
         variables["SOURCE_DATE_EPOCH"] = "0"
         var environment =
-            variables.map { strdup("\($0.key)=\($0.value)") as UnsafeMutablePointer<CChar>? } + [nil]
+            variables.map { strdup("\($0.key)=\($0.value)") as UnsafeMutablePointer<CChar>? } + [
+                nil
+            ]
         defer { for pointer in environment { free(pointer) } }
         guard posix_spawn(&child, program, &actions, nil, &pointers, &environment) == 0 else {
             throw ExportError(
-                .tool, "\(name) cannot be started.", where: program, mend: "check that it is executable")
+                .tool, "\(name) cannot be started.", where: program,
+                mend: "check that it is executable")
         }
         var status: Int32 = 0
         while waitpid(child, &status, 0) < 0, errno == EINTR {}
         let code = status & 0x7f == 0 ? status >> 8 & 0xff : 128 + status & 0x7f
         return Result(
-            status: code, output: Array(FileManager.default.contents(atPath: out + "out") ?? Data()),
+            status: code,
+            output: Array(FileManager.default.contents(atPath: out + "out") ?? Data()),
             errors: Array(FileManager.default.contents(atPath: out + "err") ?? Data()))
     }
 
     private static func package(of name: String) -> String {
-        ["ssh-keygen": "openssh-client", "gnuplot": "gnuplot-nox", "bwrap": "bubblewrap"][name] ?? name
+        ["ssh-keygen": "openssh-client", "gnuplot": "gnuplot-nox", "bwrap": "bubblewrap"][name]
+            ?? name
     }
 }

@@ -45,7 +45,9 @@ final class ArchiveReader {
         let file = try ReadOnlyFile(path)
         guard let format = ArchiveFormat(magic: file.bytes(at: 0, count: 512)) else {
             findings.faults.append(
-                Fault("archive", "is none of tar, tar.zst, tar.gz and zip, or its beginning is damaged"))
+                Fault(
+                    "archive",
+                    "is none of tar, tar.zst, tar.gz and zip, or its beginning is damaged"))
             return findings
         }
         findings.format = format
@@ -65,7 +67,9 @@ final class ArchiveReader {
 
     // MARK: Tar, bare or compressed
 
-    private func readTar(_ file: ReadOnlyFile, _ format: ArchiveFormat, _ visitor: any ArchiveVisitor)
+    private func readTar(
+        _ file: ReadOnlyFile, _ format: ArchiveFormat, _ visitor: any ArchiveVisitor
+    )
         throws
     {
         let raw = try RawStream(path: path, format: format, limits: limits, pool: pool)
@@ -102,11 +106,14 @@ final class ArchiveReader {
     }
 
     /// What is wrong with the compressed file around the tar.
-    private func wrapperFaults(_ file: ReadOnlyFile, _ format: ArchiveFormat, _ raw: RawStream) -> [Fault] {
+    private func wrapperFaults(_ file: ReadOnlyFile, _ format: ArchiveFormat, _ raw: RawStream)
+        -> [Fault]
+    {
         switch format {
         case .tarZstd:
             let expected = ZstdTrailer(
-                tarSHA256: findings.tarSHA256 ?? "", head: file.bytes(at: 0, count: ZstdTrailer.headBytes))
+                tarSHA256: findings.tarSHA256 ?? "",
+                head: file.bytes(at: 0, count: ZstdTrailer.headBytes))
             let found = file.bytes(
                 at: file.size - Int64(ZstdTrailer.byteCount), count: ZstdTrailer.byteCount)
             if found == expected.bytes { return [] }
@@ -114,25 +121,35 @@ final class ArchiveReader {
                 return [
                     Fault(
                         "archive",
-                        "does not end with the mark of `study export`: it was cut short, added to or packed anew")
+                        "does not end with the mark of `study export`: it was cut short, added to or packed anew"
+                    )
                 ]
             }
             return [
                 Fault(
                     "archive",
-                    "does not match the hash of the tar that it carries at its end: the archive or the mark was changed")
+                    "does not match the hash of the tar that it carries at its end: the archive or the mark was changed"
+                )
             ]
         case .tarGzip:
             let head = file.bytes(at: 0, count: 10)
             var faults: [Fault] = []
-            if head.count == 10, head[2] != 8 || head[3..<9].contains(where: { $0 != 0 }) || head[9] != 3 {
+            if head.count == 10,
+                head[2] != 8 || head[3..<9].contains(where: { $0 != 0 }) || head[9] != 3
+            {
                 faults.append(
-                    Fault("archive", "has a gzip header that `study export` does not write: it was packed anew or changed"))
+                    Fault(
+                        "archive",
+                        "has a gzip header that `study export` does not write: it was packed anew or changed"
+                    ))
             }
             let tail = file.bytes(at: file.size - 8, count: 8)
             if tail != raw.gzipTail {
                 faults.append(
-                    Fault("archive", "does not end with gzip's checksum of its contents: it was cut short, added to or changed"))
+                    Fault(
+                        "archive",
+                        "does not end with gzip's checksum of its contents: it was cut short, added to or changed"
+                    ))
             }
             return faults
         default:
@@ -195,7 +212,8 @@ final class ArchiveReader {
             }
             let kind = archive_entry_filetype(entry) & 0o170000
             let problems = [
-                names.add(name, isFolder: kind == 0o040000), Self.problem(entry, kind: UInt32(kind)),
+                names.add(name, isFolder: kind == 0o040000),
+                Self.problem(entry, kind: UInt32(kind)),
             ].compactMap(\.self)
             for problem in problems { fault(name, problem) }
             if kind == 0o040000 {
@@ -236,7 +254,9 @@ final class ArchiveReader {
         case 0o140000: return "is a socket"
         default: return "is neither a file nor a folder"
         }
-        if archive_entry_perm(entry) & 0o7000 != 0 { return "has set-user, set-group or sticky bits" }
+        if archive_entry_perm(entry) & 0o7000 != 0 {
+            return "has set-user, set-group or sticky bits"
+        }
         if archive_entry_sparse_count(entry) > 0 { return "is a sparse file" }
         if archive_entry_size(entry) < 0 { return "has a negative size" }
         return nil
@@ -268,7 +288,8 @@ final class ArchiveReader {
             if findings.format == .zip, findings.totalBytes > limits.ratioFloor,
                 findings.totalBytes / max(packed, 1) > limits.ratio
             {
-                fault(file.name, "unfolds to more than \(limits.ratio) times its size in the archive")
+                fault(
+                    file.name, "unfolds to more than \(limits.ratio) times its size in the archive")
                 isStopped = true
                 return false
             }

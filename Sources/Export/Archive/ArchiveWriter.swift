@@ -63,6 +63,7 @@ final class ArchiveWriter {
     }
 
     deinit {
+        outlet.sink = nil
         archive_entry_free(entry)
         archive_write_free(archive)
     }
@@ -114,7 +115,8 @@ final class ArchiveWriter {
         outlet.error
             ?? ExportError(
                 .archive, "The archive cannot be written: \(message(of: archive)).",
-                where: "libarchive", mend: "give this message to the project; it is a fault of ours")
+                where: "libarchive", mend: "give this message to the project; it is a fault of ours"
+            )
     }
 }
 
@@ -145,7 +147,10 @@ final class Compressor {
         guard archive_write_header(archive, entry) == ARCHIVE_OK else { throw failure() }
     }
 
-    deinit { archive_write_free(archive) }
+    deinit {
+        outlet.sink = nil
+        archive_write_free(archive)
+    }
 
     func write(_ bytes: UnsafeRawBufferPointer) throws {
         var rest = bytes
@@ -171,7 +176,8 @@ final class Compressor {
 
 /// What libarchive calls with bytes; keeps the first error that the sink threw.
 private final class Outlet {
-    let sink: ArchiveWriter.Sink
+    /// Nil once nobody listens: freeing an unfinished archive still writes its end.
+    var sink: ArchiveWriter.Sink?
     var error: (any Error)?
     init(_ sink: @escaping ArchiveWriter.Sink) { self.sink = sink }
 }
@@ -182,7 +188,7 @@ private func open(_ archive: OpaquePointer, _ outlet: Outlet) -> Int32 {
         { _, context, bytes, count in
             let outlet = Unmanaged<Outlet>.fromOpaque(context!).takeUnretainedValue()
             do {
-                try outlet.sink(UnsafeRawBufferPointer(start: bytes, count: count))
+                try outlet.sink?(UnsafeRawBufferPointer(start: bytes, count: count))
                 return count
             } catch {
                 if outlet.error == nil { outlet.error = error }

@@ -187,7 +187,9 @@ private final class Packer: @unchecked Sendable {
         try compressor?.finish()
         let digest = hexadecimal(hasher.finalize())
         if compressor != nil, path.hasSuffix("zst") || path.hasSuffix("tzst") {
-            try ZstdTrailer(tarSHA256: digest, head: file.head).bytes.withUnsafeBytes { try file.write($0) }
+            try ZstdTrailer(tarSHA256: digest, head: file.head).bytes.withUnsafeBytes {
+                try file.write($0)
+            }
         }
         try file.sync()
         guard rename(partial, path) == 0 else { throw file.failure(systemMessage()) }
@@ -245,7 +247,9 @@ final class FileHandleOwner {
     }
 
     func sync() throws {
-        if fsync(descriptor) != 0, errno != EINVAL, errno != EROFS { throw failure(systemMessage()) }
+        if fsync(descriptor) != 0, errno != EINVAL, errno != EROFS {
+            throw failure(systemMessage())
+        }
     }
 
     func failure(_ message: String) -> ExportError {

@@ -42,7 +42,9 @@ final class CRC32Lane: @unchecked Sendable {
         tables.withUnsafeBufferPointer { tables in
             var index = 0
             while index + 8 <= bytes.count {
-                let word = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: index, as: UInt64.self))
+                let word =
+                    UInt64(
+                        littleEndian: bytes.loadUnaligned(fromByteOffset: index, as: UInt64.self))
                     ^ UInt64(state)
                 state = 0
                 for lane in 0..<8 {

@@ -75,6 +75,7 @@ package struct EntryNames: Sendable {
     }
 
     static func folded(_ name: String) -> String {
-        name.precomposedStringWithCanonicalMapping.lowercased().precomposedStringWithCanonicalMapping
+        name.precomposedStringWithCanonicalMapping.lowercased()
+            .precomposedStringWithCanonicalMapping
     }
 }

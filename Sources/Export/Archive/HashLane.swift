@@ -56,7 +56,9 @@ final class Lease: @unchecked Sendable {
         self.base = base
     }
     var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
-    var space: UnsafeMutableRawBufferPointer { UnsafeMutableRawBufferPointer(start: base, count: pool.size) }
+    var space: UnsafeMutableRawBufferPointer {
+        UnsafeMutableRawBufferPointer(start: base, count: pool.size)
+    }
     deinit { pool.giveBack(base) }
 }
 

@@ -21,7 +21,8 @@ final class ReadOnlyFile {
         guard status.st_mode & S_IFMT == S_IFREG else {
             close(descriptor)
             throw ExportError(
-                .archive, "This is not a file.", where: path, mend: "name an archive, or a bag's folder")
+                .archive, "This is not a file.", where: path,
+                mend: "name an archive, or a bag's folder")
         }
         size = Int64(status.st_size)
     }
@@ -33,7 +34,9 @@ final class ReadOnlyFile {
         guard offset >= 0 else { return [] }
         return [UInt8](unsafeUninitializedCapacity: count) { buffer, found in
             while found < count {
-                let got = pread(descriptor, buffer.baseAddress! + found, count - found, off_t(offset) + off_t(found))
+                let got = pread(
+                    descriptor, buffer.baseAddress! + found, count - found,
+                    off_t(offset) + off_t(found))
                 if got <= 0 { break }
                 found += got
             }
@@ -156,7 +159,9 @@ final class RawStream {
     var gzipTail: [UInt8] {
         let crc = checksum?.finish() ?? 0
         let size = UInt32(truncatingIfNeeded: total)
-        return [crc, size].flatMap { value in (0..<4).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) } }
+        return [crc, size].flatMap { value in
+            (0..<4).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) }
+        }
     }
 }
 

@@ -14,7 +14,8 @@ final class Unpacker: ArchiveVisitor {
         self.folder = folder
         guard mkdir(folder, 0o700) == 0 else {
             throw ExportError(
-                .archive, "The folder to unpack into cannot be made: \(systemMessage()).", where: folder,
+                .archive, "The folder to unpack into cannot be made: \(systemMessage()).",
+                where: folder,
                 mend: "remove it, or name another")
         }
     }
@@ -54,5 +55,35 @@ final class Unpacker: ArchiveVisitor {
         ExportError(
             .archive, "The bundle cannot be unpacked: \(systemMessage()).", where: path,
             mend: "make room, or choose another folder for temporary files by TMPDIR")
+    }
+}
+
+/// Verifies and unpacks in one pass; what was unpacked is removed again where the bundle has a fault.
+package enum BundleUnpacker {
+    /// - Returns: What the verification found, without faults, and the bag's folder below `folder`.
+    /// - Throws: ``ExportError`` with reason `.bundle` that names every fault.
+    @discardableResult
+    package static func unpack(
+        _ path: String, into folder: String, limits: ArchiveLimits = ArchiveLimits(),
+        signers: String? = nil
+    ) throws -> (verification: Verification, bag: String) {
+        let digester = Digester(limits: limits)
+        digester.next = try Unpacker(into: folder)
+        do {
+            let findings = try ArchiveReader(path, limits: limits).read(digester)
+            let verification = try BundleVerifier.finish(
+                digester.contents, findings.topFolder ?? "", findings: findings, signers: signers)
+            guard verification.isWhole else {
+                throw ExportError(
+                    .bundle,
+                    "The bundle is not what was exported:\n"
+                        + verification.faults.map { "  \($0)" }.joined(separator: "\n"),
+                    where: path, mend: "get the bundle again from its author")
+            }
+            return (verification, folder + "/" + verification.folder)
+        } catch {
+            try? FileManager.default.removeItem(atPath: folder)
+            throw error
+        }
     }
 }

@@ -41,20 +41,24 @@ struct Anonymizer {
         }
         var host = [CChar](repeating: 0, count: 256)
         if gethostname(&host, 255) == 0 {
-            let name = String(decoding: host.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            let name = String(
+                decoding: host.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
             if !["localhost", "debian", "linux"].contains(name) { add(name, "anonymous-host") }
         }
         let everyones = ["root", "user", "nobody", "admin"]
         if let entry = getpwuid(getuid()) {
             let name = String(cString: entry.pointee.pw_name)
             if !everyones.contains(name) { add(name, "anonymous") }
-            let full = String(cString: entry.pointee.pw_gecos).split(separator: ",").first.map(String.init)
+            let full = String(cString: entry.pointee.pw_gecos).split(separator: ",").first.map(
+                String.init)
             if let full, !everyones.contains(full.lowercased()) { add(full, "Anonymous") }
             let home = String(cString: entry.pointee.pw_dir)
             if home != "/" { add(home, "/home/anonymous") }
         }
         if let root, root != "/" { add(root, "/repository") }
-        replacements = found.sorted { ($1.key.count, $0.key) < ($0.key.count, $1.key) }.map { ($0.key, $0.value) }
+        replacements = found.sorted { ($1.key.count, $0.key) < ($0.key.count, $1.key) }.map {
+            ($0.key, $0.value)
+        }
     }
 
     func scrubbed(_ text: String) -> String {
@@ -66,7 +70,10 @@ struct Anonymizer {
         for prefix in ["/home/", "/Users/"] {
             var from = text.startIndex
             while let range = text.range(of: prefix, range: from..<text.endIndex) {
-                let end = text[range.upperBound...].firstIndex { !($0.isLetter || $0.isNumber || "._-".contains($0)) } ?? text.endIndex
+                let end =
+                    text[range.upperBound...].firstIndex {
+                        !($0.isLetter || $0.isNumber || "._-".contains($0))
+                    } ?? text.endIndex
                 let name = text[range.upperBound..<end]
                 if name.isEmpty || name == "anonymous" {
                     from = end
@@ -112,11 +119,13 @@ struct Anonymizer {
         }
         run.claims = facts.claims.map {
             ClaimRecord(
-                cell: $0.cell, text: scrubbed($0.text), holds: $0.holds, evidence: scrubbed($0.evidence))
+                cell: $0.cell, text: scrubbed($0.text), holds: $0.holds,
+                evidence: scrubbed($0.evidence))
         }
         run.figures = facts.figures.map {
             RunFacts.Figure(
-                cell: $0.cell, title: scrubbed($0.title), alternativeText: scrubbed($0.alternativeText),
+                cell: $0.cell, title: scrubbed($0.title),
+                alternativeText: scrubbed($0.alternativeText),
                 script: scrubbed($0.script), data: scrubbed($0.data))
         }
         run.inlineValues = facts.inlineValues.mapValues(scrubbed)
@@ -156,8 +165,10 @@ struct Anonymizer {
                 notes.append("\(file.path) was rewritten to hide names.")
             } else if let needle = replacements.first(where: { Self.holds(head, $0.needle) }) {
                 throw ExportError(
-                    .content, "A binary file holds \"\(needle.needle)\", which must not leave anonymously.",
-                    where: file.path, mend: "remove it from the file, or export without --anonymous")
+                    .content,
+                    "A binary file holds \"\(needle.needle)\", which must not leave anonymously.",
+                    where: file.path, mend: "remove it from the file, or export without --anonymous"
+                )
             }
         }
         return file

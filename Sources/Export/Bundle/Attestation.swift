@@ -18,7 +18,9 @@ enum Attestation {
         var subjects = digests.filter { isResult($0.key) }.sorted { $0.key < $1.key }.map {
             JSON.object([("name", .string($0.key)), ("digest", digest($0.value.sha256))])
         }
-        subjects += withheld.filter { $0.path.hasPrefix("artifacts/") || $0.path.hasPrefix("adapters/") }.map {
+        subjects += withheld.filter {
+            $0.path.hasPrefix("artifacts/") || $0.path.hasPrefix("adapters/")
+        }.map {
             .object([("name", .string($0.path)), ("digest", digest($0.sha256))])
         }
         var dependencies: [JSON] = []
@@ -38,14 +40,19 @@ enum Attestation {
             }
         }
         let parameters =
-            [("study", JSON.string(run.study)), ("seed", .string(run.seed)), ("threads", .integer(Int64(run.threads))),
-                ("tier", .string(run.tier))]
+            [
+                ("study", JSON.string(run.study)), ("seed", .string(run.seed)),
+                ("threads", .integer(Int64(run.threads))),
+                ("tier", .string(run.tier)),
+            ]
             + run.parameters.map { ("param:" + $0.name, JSON.string($0.value)) }
         var metadata: [(String, JSON)] = [
             ("invocationId", .string("urn:uuid:" + run.uuid)),
             ("startedOn", .string(utc(run.began.nanoseconds))),
         ]
-        if let ended = run.ended { metadata.append(("finishedOn", .string(utc(ended.nanoseconds)))) }
+        if let ended = run.ended {
+            metadata.append(("finishedOn", .string(utc(ended.nanoseconds))))
+        }
         return JSON.object([
             ("_type", .string("https://in-toto.io/Statement/v1")),
             ("subject", .array(subjects)),
@@ -62,7 +69,11 @@ enum Attestation {
                                 "internalParameters",
                                 .object([
                                     ("status", .string(run.status.rawValue)),
-                                    ("environment", .object(run.environment.map { ($0.name, .string($0.value)) })),
+                                    (
+                                        "environment",
+                                        .object(
+                                            run.environment.map { ($0.name, .string($0.value)) })
+                                    ),
                                 ])
                             ),
                             ("resolvedDependencies", .array(dependencies)),

@@ -24,7 +24,9 @@ package enum BagIt {
     /// A manifest's bytes: digest, two spaces, path; sorted by path.
     static func manifest(_ files: [String: PayloadDigest], _ algorithm: String) -> [UInt8] {
         var text = ""
-        for path in files.keys.sorted(by: { Array($0.utf8).lexicographicallyPrecedes(Array($1.utf8)) }) {
+        for path in files.keys.sorted(by: {
+            Array($0.utf8).lexicographicallyPrecedes(Array($1.utf8))
+        }) {
             let digest = files[path]!
             text += (algorithm == "sha256" ? digest.sha256 : digest.sha512) + "  " + path + "\n"
         }
@@ -32,11 +34,15 @@ package enum BagIt {
     }
 
     static func fetchFile(_ lines: [Fetch]) -> [UInt8] {
-        Array(lines.sorted { $0.path < $1.path }.map { "\($0.url) \($0.size) \($0.path)\n" }.joined().utf8)
+        Array(
+            lines.sorted { $0.path < $1.path }.map { "\($0.url) \($0.size) \($0.path)\n" }.joined()
+                .utf8)
     }
 
     /// Splits a manifest into digests by path; what is wrong with its lines goes to `faults`.
-    static func parse(_ name: String, _ bytes: [UInt8], digits: Int, _ faults: inout [Fault]) -> [String: String] {
+    static func parse(_ name: String, _ bytes: [UInt8], digits: Int, _ faults: inout [Fault])
+        -> [String: String]
+    {
         var entries: [String: String] = [:]
         guard let text = String(validating: bytes, as: UTF8.self) else {
             faults.append(Fault(name, "is not UTF-8"))
@@ -51,7 +57,11 @@ package enum BagIt {
             let path = String(parts[1].drop { $0 == " " || $0 == "*" })
             let digest = parts[0].lowercased()
             if digest.count != digits || !digest.allSatisfy(\.isHexDigit) {
-                faults.append(Fault(name, "line \(index + 1): the digest of \(path) is not \(digits) hexadecimal digits"))
+                faults.append(
+                    Fault(
+                        name,
+                        "line \(index + 1): the digest of \(path) is not \(digits) hexadecimal digits"
+                    ))
                 continue
             }
             if let problem = EntryNames.problem(with: path) {
@@ -67,10 +77,13 @@ package enum BagIt {
 
     static func parseFetch(_ bytes: [UInt8], _ faults: inout [Fault]) -> [Fetch] {
         var lines: [Fetch] = []
-        for (index, line) in String(decoding: bytes, as: UTF8.self).split(separator: "\n").enumerated() {
+        for (index, line) in String(decoding: bytes, as: UTF8.self).split(separator: "\n")
+            .enumerated()
+        {
             let parts = line.split(separator: " ", maxSplits: 2)
             guard parts.count == 3, let size = Int64(parts[1]), size >= 0 else {
-                faults.append(Fault("fetch.txt", "line \(index + 1) is not a URL, a length and a path"))
+                faults.append(
+                    Fault("fetch.txt", "line \(index + 1) is not a URL, a length and a path"))
                 continue
             }
             lines.append(Fetch(url: String(parts[0]), size: size, path: String(parts[2])))
@@ -96,7 +109,8 @@ package struct BagContents: Sendable {
         switch held["bagit.txt"] {
         case nil: faults.append(Fault("bagit.txt", "is missing: this is no BagIt bag"))
         case let bytes? where String(decoding: bytes, as: UTF8.self) != BagIt.declaration:
-            faults.append(Fault("bagit.txt", "does not declare BagIt 1.0 in UTF-8, in its two lines"))
+            faults.append(
+                Fault("bagit.txt", "does not declare BagIt 1.0 in UTF-8, in its two lines"))
         default: break
         }
         let missing = held["fetch.txt"].map { BagIt.parseFetch($0, &faults) } ?? []
@@ -140,7 +154,10 @@ package struct BagContents: Sendable {
         let actual = algorithm == "sha256" ? own.sha256 : own.sha512
         if actual != digest {
             faults.append(
-                Fault(path, "is not the file that was exported: its \(algorithm) is \(actual.prefix(12))…, the manifest says \(digest.prefix(12))…"))
+                Fault(
+                    path,
+                    "is not the file that was exported: its \(algorithm) is \(actual.prefix(12))…, the manifest says \(digest.prefix(12))…"
+                ))
         }
     }
 
@@ -160,9 +177,12 @@ package struct BagContents: Sendable {
                 }
             }
             for path in digests.keys
-            where !path.hasPrefix("data/") && !path.hasPrefix("tagmanifest-") && listed[path] == nil {
+            where !path.hasPrefix("data/") && !path.hasPrefix("tagmanifest-") && listed[path] == nil
+            {
                 // A signature is of the tag manifest, so it cannot be listed there.
-                if path != BundleLayout.signature { faults.append(Fault(path, "is not listed in \(name)")) }
+                if path != BundleLayout.signature {
+                    faults.append(Fault(path, "is not listed in \(name)"))
+                }
             }
         }
     }
@@ -173,11 +193,15 @@ package struct BagContents: Sendable {
         where line.hasPrefix("Payload-Oxum: ") {
             let present = Set(payload)
             let extra = missing.filter { !present.contains($0.path) }
-            let bytes = payload.reduce(0) { $0 + digests[$1]!.size } + extra.reduce(0) { $0 + $1.size }
+            let bytes =
+                payload.reduce(0) { $0 + digests[$1]!.size } + extra.reduce(0) { $0 + $1.size }
             let count = payload.count + extra.count
             if line.dropFirst(14) != "\(bytes).\(count)" {
                 faults.append(
-                    Fault("bag-info.txt", "says \(line.dropFirst(14)) (bytes.files) of payload, but there are \(bytes).\(count)"))
+                    Fault(
+                        "bag-info.txt",
+                        "says \(line.dropFirst(14)) (bytes.files) of payload, but there are \(bytes).\(count)"
+                    ))
             }
         }
     }

@@ -28,7 +28,9 @@ package enum BundleLayout {
         for scalar in path.precomposedStringWithCanonicalMapping.unicodeScalars {
             switch scalar {
             case "%", "\\", ":", "*", "?", "\"", "<", ">", "|": out += "-"
-            default: out.unicodeScalars.append(scalar.value < 0x20 || scalar.value == 0x7f ? "-" : scalar)
+            default:
+                out.unicodeScalars.append(
+                    scalar.value < 0x20 || scalar.value == 0x7f ? "-" : scalar)
             }
         }
         let parts = out.split(separator: "/").filter { $0 != "." && $0 != ".." }

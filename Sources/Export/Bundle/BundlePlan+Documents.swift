@@ -9,15 +9,22 @@ extension BundlePlan {
         let metrics = try MetricLines.write(run, to: scratch + "/metrics.jsonl")
         files.append(
             PayloadFile(
-                BundleLayout.metrics, .file(scratch + "/metrics.jsonl", size: metrics), name: "metrics",
-                about: "every number that the study recorded, one JSON object a line, in the order recorded within a series",
+                BundleLayout.metrics, .file(scratch + "/metrics.jsonl", size: metrics),
+                name: "metrics",
+                about:
+                    "every number that the study recorded, one JSON object a line, in the order recorded within a series",
                 mediaType: "application/jsonl", role: .metrics))
-        if !run.claims.isEmpty { add(BundleLayout.claims, claims, "claims", "what the study claims, and whether this run bears it out") }
+        if !run.claims.isEmpty {
+            add(
+                BundleLayout.claims, claims, "claims",
+                "what the study claims, and whether this run bears it out")
+        }
         if !run.items.isEmpty {
             files.append(
                 .text(
                     "results/items.jsonl", items, name: "evaluation items",
-                    about: "each prompt of each evaluation with its label; restricted ones as hashes",
+                    about:
+                        "each prompt of each evaluation with its label; restricted ones as hashes",
                     mediaType: "application/jsonl"))
         }
         for (index, figure) in run.figures.enumerated() {
@@ -25,31 +32,42 @@ extension BundlePlan {
             files.append(
                 .text(
                     base + ".gnuplot", figure.script, name: figure.title,
-                    about: figure.alternativeText.isEmpty ? "figure as gnuplot reads it" : figure.alternativeText))
+                    about: figure.alternativeText.isEmpty
+                        ? "figure as gnuplot reads it" : figure.alternativeText))
             if !figure.data.isEmpty {
                 files.append(
                     .text(
-                        base + ".json", figure.data, name: figure.title, about: "the numbers that the figure shows",
+                        base + ".json", figure.data, name: figure.title,
+                        about: "the numbers that the figure shows",
                         mediaType: "application/json"))
             }
         }
         if !run.outputs.isEmpty {
             files.append(
                 PayloadFile(
-                    BundleLayout.log, .bytes(log), name: "output", about: "what the cells printed, in order",
+                    BundleLayout.log, .bytes(log), name: "output",
+                    about: "what the cells printed, in order",
                     mediaType: "text/plain", role: .log))
         }
-        add(BundleLayout.environment, environment, "environment", "machine, toolchain and libraries, as recorded before the first cell")
-        add(BundleLayout.policy, release, "release decision", "what leaves, what is withheld and why, with hashes of what is withheld")
+        add(
+            BundleLayout.environment, environment, "environment",
+            "machine, toolchain and libraries, as recorded before the first cell")
+        add(
+            BundleLayout.policy, release, "release decision",
+            "what leaves, what is withheld and why, with hashes of what is withheld")
         if !run.attempts.isEmpty {
-            add("attempts.json", attempts, "other runs", "every other run of this study on the same ledger, failed ones too: the denominator")
+            add(
+                "attempts.json", attempts, "other runs",
+                "every other run of this study on the same ledger, failed ones too: the denominator"
+            )
         }
         for (path, value) in Croissant.documents(run, plan: self) {
             add(path, value, "data description", "Croissant description of an input")
         }
         files.append(
             .text(
-                BundleLayout.citation, Citation.cff(run), name: "citation", about: "how to cite, in the Citation File Format",
+                BundleLayout.citation, Citation.cff(run), name: "citation",
+                about: "how to cite, in the Citation File Format",
                 mediaType: "application/yaml"))
         files.append(
             .text(
@@ -65,14 +83,17 @@ extension BundlePlan {
 
     private mutating func add(_ path: String, _ value: JSON, _ name: String, _ about: String) {
         files.append(
-            PayloadFile(path, .bytes(value.file()), name: name, about: about, mediaType: "application/json"))
+            PayloadFile(
+                path, .bytes(value.file()), name: name, about: about, mediaType: "application/json")
+        )
     }
 
     private var claims: JSON {
         .array(
             run.claims.map {
                 .object([
-                    ("claim", .string($0.text)), ("holds", .bool($0.holds)), ("evidence", .string($0.evidence)),
+                    ("claim", .string($0.text)), ("holds", .bool($0.holds)),
+                    ("evidence", .string($0.evidence)),
                     ("cell", .string(cellName($0.cell))),
                 ])
             })
@@ -117,7 +138,8 @@ extension BundlePlan {
             ("policy", .string(policy.mode.rawValue)), ("reason", .string(policy.reason)),
             (
                 "completions",
-                .string(policy.includesCompletions ? "as text" : "restricted ones as hashes and labels")
+                .string(
+                    policy.includesCompletions ? "as text" : "restricted ones as hashes and labels")
             ),
             (
                 "withheld",
@@ -138,7 +160,8 @@ extension BundlePlan {
             run.attempts.map {
                 .object([
                     ("run", .string($0.id)), ("status", .string($0.status.rawValue)),
-                    ("began", .string(ROCrate.time($0.began.nanoseconds))), ("note", .string($0.note)),
+                    ("began", .string(ROCrate.time($0.began.nanoseconds))),
+                    ("note", .string($0.note)),
                 ])
             })
     }
@@ -169,19 +192,25 @@ enum MetricLines {
         var buffer: [UInt8] = []
         buffer.reserveCapacity(1 << 18)
         for series in run.series {
-            let cell = run.cells.indices.contains(series.cell) ? run.cells[series.cell].id : String(series.cell)
+            let cell =
+                run.cells.indices.contains(series.cell)
+                ? run.cells[series.cell].id : String(series.cell)
             let head = Array(
-                ("{\"name\":" + JSON.string(series.name).text() + ",\"arm\":" + JSON.string(series.arm).text()
+                ("{\"name\":" + JSON.string(series.name).text() + ",\"arm\":"
+                    + JSON.string(series.arm).text()
                     + ",\"cell\":" + JSON.string(cell).text()).utf8)
             for index in series.values.indices {
                 buffer += head
-                if series.steps[index] >= 0 { buffer += Array(",\"step\":\(series.steps[index])".utf8) }
+                if series.steps[index] >= 0 {
+                    buffer += Array(",\"step\":\(series.steps[index])".utf8)
+                }
                 let value = series.values[index]
                 buffer += Array(",\"value\":".utf8)
                 buffer += Array(value.isFinite ? JSON.text(value).utf8 : "\"\(value)\"".utf8)
                 if let rate = series.proportions[index] {
                     buffer += Array(
-                        ",\"count\":\(rate.count),\"total\":\(rate.total),\"judge\":\(JSON.string(rate.judge).text())".utf8)
+                        ",\"count\":\(rate.count),\"total\":\(rate.total),\"judge\":\(JSON.string(rate.judge).text())"
+                            .utf8)
                 }
                 buffer += Array(",\"time\":\(series.times[index])}\n".utf8)
                 if buffer.count > 1 << 18 - 1024 {

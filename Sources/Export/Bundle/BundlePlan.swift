@@ -69,7 +69,8 @@ package struct BundlePlan {
                 if let reason = policy.withholds(artifact, member) {
                     if ReleasePolicy.isWeights(artifact, member) { forbidden.insert(member.sha256) }
                     withheld.append(
-                        Withheld(path: path, sha256: member.sha256, size: member.size, reason: reason))
+                        Withheld(
+                            path: path, sha256: member.sha256, size: member.size, reason: reason))
                     continue
                 }
                 guard let source = store.source(member, below: "") else {
@@ -83,12 +84,14 @@ package struct BundlePlan {
                 var file = PayloadFile(
                     path, source, name: artifact.name,
                     about: "made by cell \(cellName(artifact.cell))",
-                    mediaType: Self.mediaType(path, artifact.mediaType), role: .artifact(index: index))
+                    mediaType: Self.mediaType(path, artifact.mediaType),
+                    role: .artifact(index: index))
                 file.expectedSHA256 = member.sha256
                 file.fetchURL = fetchURL(path)
                 files.append(file)
             }
-            if Self.isAdapter(artifact), !artifact.files.contains(where: { $0.path == "README.md" }) {
+            if Self.isAdapter(artifact), !artifact.files.contains(where: { $0.path == "README.md" })
+            {
                 addModelCard(artifact, store)
             }
         }
@@ -98,10 +101,14 @@ package struct BundlePlan {
         var seen: Set<String> = []
         for (index, input) in run.inputs.enumerated() {
             for member in input.files {
-                let path = BundleLayout.safe("inputs/" + relative(input.shownPath ?? input.path) + (member.path.isEmpty ? "" : "/" + member.path))
+                let path = BundleLayout.safe(
+                    "inputs/" + relative(input.shownPath ?? input.path)
+                        + (member.path.isEmpty ? "" : "/" + member.path))
                 guard seen.insert(path).inserted else { continue }
-                let reason = forbidden.contains(member.sha256)
-                    ? "the same bytes as weights that are withheld" : policy.withholds(input, member)
+                let reason =
+                    forbidden.contains(member.sha256)
+                    ? "the same bytes as weights that are withheld"
+                    : policy.withholds(input, member)
                 if let reason {
                     withheld.append(
                         Withheld(
@@ -113,7 +120,8 @@ package struct BundlePlan {
                     withheld.append(
                         Withheld(
                             path: path, sha256: member.sha256, size: member.size,
-                            reason: "it is neither in the ledger nor where it was read", url: input.url))
+                            reason: "it is neither in the ledger nor where it was read",
+                            url: input.url))
                     notes.append("\(input.path) is not there any more: only its hash leaves.")
                     continue
                 }
@@ -122,7 +130,8 @@ package struct BundlePlan {
                     about: "\(input.kind) read by cell \(cellName(input.cell))",
                     mediaType: Self.mediaType(path, ""), role: .input(index: index))
                 file.expectedSHA256 = member.sha256
-                file.fetchURL = input.files.count == 1 && input.url != nil ? input.url : fetchURL(path)
+                file.fetchURL =
+                    input.files.count == 1 && input.url != nil ? input.url : fetchURL(path)
                 files.append(file)
             }
         }
@@ -148,14 +157,17 @@ package struct BundlePlan {
                 continue
             }
             var payload = PayloadFile(
-                place, .file(file, size: Int64(bytes.count)), name: path, about: "source as it was when the study ran",
+                place, .file(file, size: Int64(bytes.count)), name: path,
+                about: "source as it was when the study ran",
                 mediaType: Self.mediaType(path, ""))
             payload.isExecutable = access(file, X_OK) == 0
             files.append(payload)
         }
         guard let bundle, let size = Self.size(bundle) else { return }
         if !kept || options.isAnonymous {
-            notes.append("The Git bundle stays here: it holds \(kept ? "names and times of commits" : "files that are withheld"). The source comes as files.")
+            notes.append(
+                "The Git bundle stays here: it holds \(kept ? "names and times of commits" : "files that are withheld"). The source comes as files."
+            )
             return
         }
         files.append(
@@ -166,7 +178,9 @@ package struct BundlePlan {
     }
 
     private func fetchURL(_ path: String) -> String? {
-        options.fetchFrom.map { ($0.hasSuffix("/") ? $0 : $0 + "/") + "data/" + ROCrate.encoded(path) }
+        options.fetchFrom.map {
+            ($0.hasSuffix("/") ? $0 : $0 + "/") + "data/" + ROCrate.encoded(path)
+        }
     }
 
     func cellName(_ index: Int) -> String {
@@ -176,12 +190,12 @@ package struct BundlePlan {
     /// An input's path inside the crate: what lies outside the repository keeps its last two names.
     private func relative(_ path: String) -> String {
         if !path.hasPrefix("/"), !path.hasPrefix("..") { return path }
-        return "outside/" + path.split(separator: "/").filter { $0 != ".." }.suffix(2).joined(separator: "/")
+        return "outside/"
+            + path.split(separator: "/").filter { $0 != ".." }.suffix(2).joined(separator: "/")
     }
 
     static func size(_ path: String) -> Int64? {
-        var status = stat()
-        return stat(path, &status) == 0 ? Int64(status.st_size) : nil
+        FileStatus(path)?.size
     }
 
     static func isAdapter(_ artifact: RunFacts.Artifact) -> Bool {
@@ -192,7 +206,8 @@ package struct BundlePlan {
         if !given.isEmpty, given != "application/octet-stream" { return given }
         let types = [
             "md": "text/markdown", "txt": "text/plain", "json": "application/json",
-            "jsonl": "application/jsonl", "csv": "text/csv", "html": "text/html", "svg": "image/svg+xml",
+            "jsonl": "application/jsonl", "csv": "text/csv", "html": "text/html",
+            "svg": "image/svg+xml",
             "png": "image/png", "safetensors": "application/vnd.safetensors",
             "sqlite": "application/vnd.sqlite3", "swift": "text/x-swift", "yml": "application/yaml",
             "yaml": "application/yaml", "py": "text/x-python", "c": "text/x-c", "h": "text/x-c",
@@ -208,18 +223,28 @@ package struct BundlePlan {
         lines.append("leaves: \(files.count) files, \(Words.bytes(size))")
         var groups: [String: (count: Int, size: Int64)] = [:]
         for file in files {
-            let group = file.path.split(separator: "/").count > 1 ? file.path.split(separator: "/")[0] + "/" : file.path[...]
+            let group =
+                file.path.split(separator: "/").count > 1
+                ? file.path.split(separator: "/")[0] + "/" : file.path[...]
             groups[String(group), default: (0, 0)].count += 1
             groups[String(group), default: (0, 0)].size += file.source.size
         }
         for (name, group) in groups.sorted(by: { $0.key < $1.key }) {
-            lines.append("  \(name)  \(group.count == 1 ? "1 file" : "\(group.count) files"), \(Words.bytes(group.size))")
+            lines.append(
+                "  \(name)  \(group.count == 1 ? "1 file" : "\(group.count) files"), \(Words.bytes(group.size))"
+            )
         }
-        if withheld.isEmpty { lines.append("withheld: nothing") } else {
+        if withheld.isEmpty {
+            lines.append("withheld: nothing")
+        } else {
             lines.append("withheld: \(withheld.count) files; their SHA-256 leave in release.json")
-            for (reason, items) in Dictionary(grouping: withheld, by: \.reason).sorted(by: { $0.key < $1.key }) {
+            for (reason, items) in Dictionary(grouping: withheld, by: \.reason).sorted(by: {
+                $0.key < $1.key
+            }) {
                 let names = items.map(\.path).sorted()
-                lines.append("  \(names.prefix(3).joined(separator: ", "))\(names.count > 3 ? ", …" : ""): \(reason)")
+                lines.append(
+                    "  \(names.prefix(3).joined(separator: ", "))\(names.count > 3 ? ", …" : ""): \(reason)"
+                )
             }
         }
         return lines + notes.map { "note: " + $0 }

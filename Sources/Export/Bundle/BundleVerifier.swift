@@ -30,7 +30,8 @@ package enum BundleVerifier {
     static func holds(_ path: String) -> Bool {
         !path.hasPrefix("data/")
             || [
-                BundleLayout.crate, BundleLayout.policy, BundleLayout.environment, BundleLayout.attestation,
+                BundleLayout.crate, BundleLayout.policy, BundleLayout.environment,
+                BundleLayout.attestation,
             ].contains(String(path.dropFirst(5)))
     }
 
@@ -41,14 +42,14 @@ package enum BundleVerifier {
     package static func verify(
         _ path: String, limits: ArchiveLimits = ArchiveLimits(), signers: String? = nil
     ) throws -> Verification {
-        var status = stat()
-        if stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR {
+        if FileStatus(path)?.kind == .folder {
             return try finish(try BagFolder.read(path), path, findings: nil, signers: signers)
         }
         let reader = ArchiveReader(path, limits: limits)
         let digester = Digester(limits: limits)
         let findings = try reader.read(digester)
-        return try finish(digester.contents, findings.topFolder ?? "", findings: findings, signers: signers)
+        return try finish(
+            digester.contents, findings.topFolder ?? "", findings: findings, signers: signers)
     }
 
     static func finish(
@@ -61,20 +62,25 @@ package enum BundleVerifier {
         faults += brokeOff ? bagFaults.filter { !$0.problem.contains("missing") } : bagFaults
         let crateBytes = contents.held["data/" + BundleLayout.crate]
         let crate = crateBytes.flatMap { JSON(parsing: $0) }
-        faults += CrateCheck.faults(crate, hasFile: crateBytes != nil, contents, missing, brokeOff: brokeOff)
+        faults += CrateCheck.faults(
+            crate, hasFile: crateBytes != nil, contents, missing, brokeOff: brokeOff)
         var signature: SignatureVerdict?
         if let bytes = contents.held[BundleLayout.signature],
             let manifest = contents.held["tagmanifest-sha512.txt"]
         {
             signature = Signature.verify(bytes, of: manifest, signers: signers)
-            if case .bad(let reason) = signature { faults.append(Fault(BundleLayout.signature, reason)) }
+            if case .bad(let reason) = signature {
+                faults.append(Fault(BundleLayout.signature, reason))
+            }
         } else if signers != nil {
             faults.append(Fault(BundleLayout.signature, "is missing: the bundle is not signed"))
         }
         return Verification(
             faults: Array(Set(faults)).sorted(), format: findings?.format, folder: folder,
             tarSHA256: findings?.tarSHA256,
-            tagManifestSHA256: contents.held["tagmanifest-sha512.txt"].map { PayloadDigest(of: $0).sha256 },
+            tagManifestSHA256: contents.held["tagmanifest-sha512.txt"].map {
+                PayloadDigest(of: $0).sha256
+            },
             fileCount: contents.digests.count,
             totalBytes: contents.digests.values.reduce(0) { $0 + $1.size }, missing: missing,
             crate: crate, signature: signature, held: contents.held)
@@ -129,7 +135,8 @@ enum BagFolder {
                 at: base, includingPropertiesForKeys: [.isRegularFileKey, .isSymbolicLinkKey])
         else {
             throw ExportError(
-                .archive, "The folder cannot be read.", where: folder, mend: "check its permissions")
+                .archive, "The folder cannot be read.", where: folder, mend: "check its permissions"
+            )
         }
         let pool = BufferPool(count: 8)
         let sha256 = HashLane<SHA256>("sha256")
@@ -137,11 +144,12 @@ enum BagFolder {
         let prefix = base.resolvingSymlinksInPath().path + "/"
         for case let url as URL in walker {
             let path = url.path
-            let name = path.hasPrefix(prefix) ? String(path.dropFirst(prefix.count)) : String(path.dropFirst(base.path.count + 1))
-            var status = stat()
-            guard lstat(path, &status) == 0 else { continue }
-            if status.st_mode & S_IFMT == S_IFDIR { continue }
-            guard status.st_mode & S_IFMT == S_IFREG else {
+            let name =
+                path.hasPrefix(prefix)
+                ? String(path.dropFirst(prefix.count)) : String(path.dropFirst(base.path.count + 1))
+            guard let status = FileStatus(path, followingLinks: false) else { continue }
+            if status.kind == .folder { continue }
+            guard status.kind == .file else {
                 contents.extra.append(Fault(name, "is neither a file nor a folder"))
                 continue
             }
@@ -174,18 +182,25 @@ enum BagFolder {
 /// Does the crate's description speak of the files that are there?
 enum CrateCheck {
     static func faults(
-        _ crate: JSON?, hasFile: Bool, _ contents: BagContents, _ missing: [BagIt.Fetch], brokeOff: Bool
+        _ crate: JSON?, hasFile: Bool, _ contents: BagContents, _ missing: [BagIt.Fetch],
+        brokeOff: Bool
     ) -> [Fault] {
         let name = "data/" + BundleLayout.crate
         guard hasFile else { return brokeOff ? [] : [Fault(name, "is missing: this is no crate")] }
-        guard let graph = crate?[key: "@graph"]?.array else { return [Fault(name, "is not the JSON-LD of a crate")] }
+        guard let graph = crate?[key: "@graph"]?.array else {
+            return [Fault(name, "is not the JSON-LD of a crate")]
+        }
         var faults: [Fault] = []
         let absent = Set(missing.map(\.path))
         for entity in graph {
-            guard let id = entity[key: "@id"]?.string, isFile(entity[key: "@type"]) else { continue }
+            guard let id = entity[key: "@id"]?.string, isFile(entity[key: "@type"]) else {
+                continue
+            }
             let path = "data/" + (id.removingPercentEncoding ?? id)
             guard let digest = contents.digests[path] else {
-                if !absent.contains(path), !brokeOff { faults.append(Fault(path, "is missing; the crate describes it")) }
+                if !absent.contains(path), !brokeOff {
+                    faults.append(Fault(path, "is missing; the crate describes it"))
+                }
                 continue
             }
             if let hash = entity[key: "sha256"]?.string, hash != digest.sha256 {

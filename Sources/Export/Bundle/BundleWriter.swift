@@ -51,14 +51,17 @@ package struct BundleWriter {
             tags[name] = try stream.add(name, .bytes(bytes))
         }
         try tag("bagit.txt", Array(BagIt.declaration.utf8))
-        let sorted = files.sorted { Array($0.path.utf8).lexicographicallyPrecedes(Array($1.path.utf8)) }
+        let sorted = files.sorted {
+            Array($0.path.utf8).lexicographicallyPrecedes(Array($1.path.utf8))
+        }
         var digests: [String: PayloadDigest] = [:]
         var fetches: [BagIt.Fetch] = []
         for file in sorted {
             // A thin bundle leaves out what can be fetched; its manifests and crate are the fat one's.
             let isLeftOut = isThin && file.fetchURL != nil
             let digest = try stream.add(
-                "data/" + file.path, file.source, isExecutable: file.isExecutable, packs: !isLeftOut)
+                "data/" + file.path, file.source, isExecutable: file.isExecutable, packs: !isLeftOut
+            )
             if let expected = file.expectedSHA256, expected != digest.sha256 {
                 throw ExportError(
                     .content,
@@ -73,12 +76,14 @@ package struct BundleWriter {
             digests[file.path] = digest
         }
         // These two speak of the others' digests, so they come after them.
-        let statement = Attestation.statement(run, digests: digests, withheld: withheld, version: softwareVersion)
+        let statement = Attestation.statement(
+            run, digests: digests, withheld: withheld, version: softwareVersion)
         let all = sorted + [Attestation.file(statement)]
         digests[BundleLayout.attestation] = try stream.add(
             "data/" + BundleLayout.attestation, .bytes(statement))
         var crate = ROCrate(
-            run: run, files: all, digests: digests, withheld: withheld, softwareVersion: softwareVersion)
+            run: run, files: all, digests: digests, withheld: withheld,
+            softwareVersion: softwareVersion)
         digests[BundleLayout.crate] = try stream.add(
             "data/" + BundleLayout.crate, .bytes(crate.document().file()))
 

@@ -4,9 +4,12 @@
 enum Croissant {
     static func documents(_ run: RunFacts, plan: BundlePlan) -> [(path: String, value: JSON)] {
         var found: [(String, JSON)] = []
-        for (index, input) in run.inputs.enumerated() where input.kind == "dataset" || input.kind == "file" {
+        for (index, input) in run.inputs.enumerated()
+        where input.kind == "dataset" || input.kind == "file" {
             let path = input.shownPath ?? input.path
-            let place = BundleLayout.safe("croissant/\(index + 1)-" + (path.split(separator: "/").last.map(String.init) ?? "input") + ".json")
+            let place = BundleLayout.safe(
+                "croissant/\(index + 1)-"
+                    + (path.split(separator: "/").last.map(String.init) ?? "input") + ".json")
             if found.contains(where: { $0.0.hasSuffix(place.drop { $0 != "-" }) }) { continue }
             found.append((place, document(run, input, path)))
         }
@@ -34,7 +37,10 @@ enum Croissant {
                             (
                                 "contentUrl",
                                 .string(
-                                    input.url ?? "../" + BundleLayout.safe("inputs/" + path + (file.path.isEmpty ? "" : "/" + file.path)))
+                                    input.url ?? "../"
+                                        + BundleLayout.safe(
+                                            "inputs/" + path
+                                                + (file.path.isEmpty ? "" : "/" + file.path)))
                             ), ("contentSize", .string("\(file.size) B")),
                             ("encodingFormat", .string(BundlePlan.mediaType(inside, ""))),
                             ("sha256", .string(file.sha256)),
@@ -54,15 +60,19 @@ enum Croissant {
         return .object([
             ("@language", .string("en")), ("@vocab", .string("https://schema.org/")),
             ("citeAs", .string("cr:citeAs")), ("column", .string("cr:column")),
-            ("conformsTo", .string("dct:conformsTo")), ("cr", .string("http://mlcommons.org/croissant/")),
-            ("rai", .string("http://mlcommons.org/croissant/RAI/")), ("data", id("cr:data", type: "@json")),
-            ("dataType", id("cr:dataType", type: "@vocab")), ("dct", .string("http://purl.org/dc/terms/")),
+            ("conformsTo", .string("dct:conformsTo")),
+            ("cr", .string("http://mlcommons.org/croissant/")),
+            ("rai", .string("http://mlcommons.org/croissant/RAI/")),
+            ("data", id("cr:data", type: "@json")),
+            ("dataType", id("cr:dataType", type: "@vocab")),
+            ("dct", .string("http://purl.org/dc/terms/")),
             ("examples", id("cr:examples", type: "@json")), ("extract", .string("cr:extract")),
             ("field", .string("cr:field")), ("fileProperty", .string("cr:fileProperty")),
             ("fileObject", .string("cr:fileObject")), ("fileSet", .string("cr:fileSet")),
             ("format", .string("cr:format")), ("includes", .string("cr:includes")),
             ("isLiveDataset", .string("cr:isLiveDataset")), ("jsonPath", .string("cr:jsonPath")),
-            ("key", .string("cr:key")), ("md5", .string("cr:md5")), ("parentField", .string("cr:parentField")),
+            ("key", .string("cr:key")), ("md5", .string("cr:md5")),
+            ("parentField", .string("cr:parentField")),
             ("path", .string("cr:path")), ("recordSet", .string("cr:recordSet")),
             ("references", .string("cr:references")), ("regex", .string("cr:regex")),
             ("repeated", .string("cr:repeated")), ("replace", .string("cr:replace")),

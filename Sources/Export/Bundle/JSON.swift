@@ -40,7 +40,9 @@ package indirect enum JSON: Sendable, Equatable {
 
     /// Parses what a stranger wrote; nil where it is not JSON.
     package init?(parsing bytes: [UInt8]) {
-        guard let any = try? JSONSerialization.jsonObject(with: Data(bytes), options: [.fragmentsAllowed])
+        guard
+            let any = try? JSONSerialization.jsonObject(
+                with: Data(bytes), options: [.fragmentsAllowed])
         else { return nil }
         self.init(any)
     }
@@ -71,7 +73,9 @@ package indirect enum JSON: Sendable, Equatable {
     }
 
     /// The text with a newline at its end, as a file has it.
-    package func file(indented: Bool = true) -> [UInt8] { Array((text(indented: indented) + "\n").utf8) }
+    package func file(indented: Bool = true) -> [UInt8] {
+        Array((text(indented: indented) + "\n").utf8)
+    }
 
     private func write(_ out: inout String, _ level: Int?) {
         switch self {
@@ -82,7 +86,8 @@ package indirect enum JSON: Sendable, Equatable {
         case .number(let value): out += value.isFinite ? Self.text(value) : "null"
         case .string(let text): Self.quote(text, &out)
         case .array(let values):
-            Self.list(values, "[", "]", &out, level) { value, out, level in value.write(&out, level) }
+            Self.list(values, "[", "]", &out, level) { value, out, level in value.write(&out, level)
+            }
         case .object(let members):
             Self.list(members, "{", "}", &out, level) { member, out, level in
                 Self.quote(member.0, &out)
@@ -122,10 +127,14 @@ package indirect enum JSON: Sendable, Equatable {
             case "\r": out += "\\r"
             case "\t": out += "\\t"
             // Harmless inside a <script> too: no </script>, no <!--.
-            case "<" , ">", "&", "\u{2028}", "\u{2029}", "\u{7f}":
+            case "<", ">", "&", "\u{2028}", "\u{2029}", "\u{7f}":
                 out += escape(scalar)
             default:
-                if scalar.value < 0x20 { out += escape(scalar) } else { out.unicodeScalars.append(scalar) }
+                if scalar.value < 0x20 {
+                    out += escape(scalar)
+                } else {
+                    out.unicodeScalars.append(scalar)
+                }
             }
         }
         out += "\""

@@ -44,12 +44,15 @@ extension RunFacts {
         remote = record.code.remote
         snapshot = record.code.snapshot
         changes = record.code.changes.map { Change(path: $0.path, kind: $0.kind.rawValue) }
-        parameters = record.parameters.map { Parameter(name: $0.name, type: $0.type, value: $0.value) }
+        parameters = record.parameters.map {
+            Parameter(name: $0.name, type: $0.type, value: $0.value)
+        }
         claims = record.claims
         inlineValues = record.inlineValues
         figures = record.figures.map {
             Figure(
-                cell: $0.cell, title: $0.title, alternativeText: $0.alternativeText, script: $0.script,
+                cell: $0.cell, title: $0.title, alternativeText: $0.alternativeText,
+                script: $0.script,
                 data: $0.data)
         }
         items = record.items
@@ -58,17 +61,21 @@ extension RunFacts {
         replayOf = record.replayOf
         outputs = record.outputs.map {
             Output(
-                cell: $0.cell, stream: $0.stream == .standardOutput ? "stdout" : "stderr", bytes: $0.bytes)
+                cell: $0.cell, stream: $0.stream == .standardOutput ? "stdout" : "stderr",
+                bytes: $0.bytes)
         }
         if let first = record.failures.first {
-            failure = FailureRecord(
-                cell: first.cell, reason: first.reason, message: first.message, line: first.line,
-                column: first.column)
+            failure = Failure(
+                cell: first.cell, reason: first.reason, message: first.message, line: first.line)
         }
         let lines = StudyText.lines(of: record.text)
         cells = record.cells.map { cell in
-            let range = max(cell.firstLine - 1, 0)..<max(min(cell.lastLine, lines.count), cell.firstLine - 1, 0)
-            let source = lines.indices.contains(range.lowerBound) || range.isEmpty
+            let range =
+                max(
+                    cell.firstLine - 1, 0)..<max(
+                    min(cell.lastLine, lines.count), cell.firstLine - 1, 0)
+            let source =
+                lines.indices.contains(range.lowerBound) || range.isEmpty
                 ? lines[range].joined(separator: "\n") : ""
             return Cell(
                 id: cell.id, firstLine: cell.firstLine, lastLine: cell.lastLine, source: source,
@@ -95,7 +102,8 @@ extension RunFacts {
                 orcid: $0.orcid.isEmpty ? nil : $0.orcid)
         }
         licence = matter.licence.isEmpty ? nil : matter.licence
-        release = matter.release.policy?.rawValue ?? (record.release.hasPrefix("{") ? "" : record.release)
+        release =
+            matter.release.policy?.rawValue ?? (record.release.hasPrefix("{") ? "" : record.release)
         if !["", "open", "metrics-only"].contains(release) { release = "" }
         releaseReason = matter.release.reason.isEmpty ? nil : matter.release.reason
         releasesCompletions = matter.release.completions
@@ -142,10 +150,9 @@ package struct RunStore: Sendable {
         let relative = member.path.isEmpty ? path : path + "/" + member.path
         let full = relative.hasPrefix("/") ? relative : root.map { $0 + "/" + relative }
         guard let full else { return nil }
-        var status = stat()
-        guard stat(full, &status) == 0, status.st_mode & S_IFMT == S_IFREG,
-            Int64(status.st_size) == member.size
-        else { return nil }
+        guard let status = FileStatus(full), status.kind == .file, status.size == member.size else {
+            return nil
+        }
         return .file(full, size: member.size)
     }
 }

@@ -40,11 +40,13 @@ package struct PayloadFile: Sendable {
     }
 
     package static func text(
-        _ path: String, _ text: String, name: String, about: String, mediaType: String = "text/plain",
+        _ path: String, _ text: String, name: String, about: String,
+        mediaType: String = "text/plain",
         role: Role = .other
     ) -> PayloadFile {
         PayloadFile(
-            path, .bytes(Array(text.utf8)), name: name, about: about, mediaType: mediaType, role: role)
+            path, .bytes(Array(text.utf8)), name: name, about: about, mediaType: mediaType,
+            role: role)
     }
 }
 

@@ -21,17 +21,31 @@ extension ROCrate {
         let version = run.snapshot ?? run.commit
         add(
             Self.encoded(file.path),
-            .array(["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"].map(JSON.string)),
+            .array(
+                ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"].map(JSON.string)),
             fileMembers(file) + [
                 ("programmingLanguage", .reference("#language")),
-                ("version", .string(version.map { "git:" + $0 } ?? "sha256:" + (digests[file.path]?.sha256 ?? ""))),
-                ("url", .string(run.remote.flatMap(Self.webAddress) ?? "arcp://uuid,\(run.uuid)/\(Self.encoded(file.path))")),
+                (
+                    "version",
+                    .string(
+                        version.map { "git:" + $0 } ?? "sha256:"
+                            + (digests[file.path]?.sha256 ?? ""))
+                ),
+                (
+                    "url",
+                    .string(
+                        run.remote.flatMap(Self.webAddress)
+                            ?? "arcp://uuid,\(run.uuid)/\(Self.encoded(file.path))")
+                ),
                 ("codeRepository", run.remote.flatMap(Self.webAddress).map(JSON.string)),
                 ("conformsTo", .reference(Self.workflowProfile)),
                 ("softwareRequirements", .reference(Self.software)),
                 ("creator", .oneOrMany(authorIDs.map(JSON.reference))),
                 ("license", .reference(licenceID)),
-                ("input", .oneOrMany((valueSlots + inputSlots.map(\.slot)).map { .reference($0.id) })),
+                (
+                    "input",
+                    .oneOrMany((valueSlots + inputSlots.map(\.slot)).map { .reference($0.id) })
+                ),
                 ("output", .oneOrMany(outputSlots.map { .reference($0.slot.id) })),
                 ("environment", .reference("#env-threads")),
                 ("step", .oneOrMany(begun.map { .reference("#step-\($0 + 1)") })),
@@ -54,11 +68,20 @@ extension ROCrate {
                 [
                     ("name", .string("cell \(cell.id)")), ("text", .string(cell.source)),
                     ("codeSampleType", .string("code snippet")),
-                    ("description", .string("lines \(cell.firstLine) to \(cell.lastLine) of the study")),
+                    (
+                        "description",
+                        .string("lines \(cell.firstLine) to \(cell.lastLine) of the study")
+                    ),
                     ("url", .string(cellID(index))), ("version", .string("sha256:" + cell.sha256)),
                     ("programmingLanguage", .reference("#language")),
-                    ("input", .oneOrMany(ins.map { .reference(cellSlot($0.slot, index, "in").id) })),
-                    ("output", .oneOrMany(outs.map { .reference(cellSlot($0.slot, index, "out").id) })),
+                    (
+                        "input",
+                        .oneOrMany(ins.map { .reference(cellSlot($0.slot, index, "in").id) })
+                    ),
+                    (
+                        "output",
+                        .oneOrMany(outs.map { .reference(cellSlot($0.slot, index, "out").id) })
+                    ),
                 ])
             var connections: [JSON] = []
             for (number, input) in ins.enumerated() {
@@ -74,8 +97,10 @@ extension ROCrate {
             add(
                 "#step-\(index + 1)", "HowToStep",
                 [
-                    ("name", .string("run cell \(cell.id)")), ("position", .string(String(index + 1))),
-                    ("workExample", .reference(cellID(index))), ("connection", .oneOrMany(connections)),
+                    ("name", .string("run cell \(cell.id)")),
+                    ("position", .string(String(index + 1))),
+                    ("workExample", .reference(cellID(index))),
+                    ("connection", .oneOrMany(connections)),
                 ])
         }
     }
@@ -87,7 +112,9 @@ extension ROCrate {
         let agent = JSON.oneOrMany(authorIDs.map(JSON.reference))
         let status = JSON.string(succeeded ? completed : failed)
         let error = succeeded ? nil : JSON.string(failureText)
-        let sources = files.filter { $0.path.hasPrefix("source/") || $0.path == BundleLayout.environment }
+        let sources = files.filter {
+            $0.path.hasPrefix("source/") || $0.path == BundleLayout.environment
+        }
         let objects =
             inputSlots.map { JSON.reference(Self.encoded($0.slot.work!)) }
             + valueSlots.map { JSON.reference($0.work!) }
@@ -105,33 +132,62 @@ extension ROCrate {
             runID, "CreateAction",
             [
                 ("name", .string("study run \(run.shortID)")),
-                ("description", .string(run.command.isEmpty ? "study run \(run.study)" : run.command.joined(separator: " "))),
-                ("identifier", .string(run.id)), ("instrument", .reference(Self.encoded(studyPath))),
+                (
+                    "description",
+                    .string(
+                        run.command.isEmpty
+                            ? "study run \(run.study)" : run.command.joined(separator: " "))
+                ),
+                ("identifier", .string(run.id)),
+                ("instrument", .reference(Self.encoded(studyPath))),
                 ("agent", agent), ("startTime", began), ("endTime", ended),
                 ("object", .oneOrMany(objects)), ("result", .oneOrMany(results)),
-                ("environment", .oneOrMany(environment)), ("actionStatus", status), ("error", error),
-                ("subjectOf", files.first { $0.role == .report }.map { .reference(Self.encoded($0.path)) }),
+                ("environment", .oneOrMany(environment)), ("actionStatus", status),
+                ("error", error),
+                (
+                    "subjectOf",
+                    files.first { $0.role == .report }.map { .reference(Self.encoded($0.path)) }
+                ),
             ])
         for index in begunCells {
             let cell = run.cells[index]
             let isBad = cell.ended == nil || cell.state == "failed"
             let own = run.failure.map { $0.cell == index ? $0.message : "" } ?? ""
             let bad = own.isEmpty ? "the cell did not end" : own
-            let cellResults = outputSlots.filter { $0.cell == index }.map { JSON.reference(Self.encoded($0.slot.work!)) }
-            let cellObjects = inputSlots.filter { $0.cell == index }.map { JSON.reference(Self.encoded($0.slot.work!)) }
+            let cellResults = outputSlots.filter { $0.cell == index }.map {
+                JSON.reference(Self.encoded($0.slot.work!))
+            }
+            let cellObjects = inputSlots.filter { $0.cell == index }.map {
+                JSON.reference(Self.encoded($0.slot.work!))
+            }
             add(
                 "#run-\(index + 1)", "CreateAction",
                 [
                     ("name", .string("run of cell \(cell.id)")),
-                    ("description", .string("lines \(cell.firstLine) to \(cell.lastLine) of the study")),
+                    (
+                        "description",
+                        .string("lines \(cell.firstLine) to \(cell.lastLine) of the study")
+                    ),
                     ("instrument", .reference(cellID(index))), ("agent", agent),
                     ("startTime", cell.began.map { .string(Self.time($0.nanoseconds)) }),
-                    ("endTime", (cell.ended ?? run.ended).map { .string(Self.time($0.nanoseconds)) }),
-                    ("object", .oneOrMany(cellObjects.isEmpty ? [.reference("#value-seed")] : cellObjects)),
-                    ("result", .oneOrMany(cellResults)),
+                    (
+                        "endTime",
+                        (cell.ended ?? run.ended).map { .string(Self.time($0.nanoseconds)) }
+                    ),
+                    (
+                        "object",
+                        .oneOrMany(cellObjects.isEmpty ? [.reference("#value-seed")] : cellObjects)
+                    ),
+                    ("result", .oneOrMany(cellResults + [.reference("#outcome-\(index + 1)")])),
                     ("environment", .reference("#value-threads")),
                     ("actionStatus", .string(isBad ? failed : completed)),
                     ("error", isBad ? .string(bad) : nil),
+                ])
+            add(
+                "#outcome-\(index + 1)", "PropertyValue",
+                [
+                    ("name", .string("outcome of cell \(cell.id)")),
+                    ("value", .string(isBad ? bad : "ended")),
                 ])
             add(
                 "#control-\(index + 1)", "ControlAction",
@@ -146,14 +202,17 @@ extension ROCrate {
             [
                 ("name", .string("the runner's work")), ("instrument", .reference(Self.software)),
                 ("object", .oneOrMany(begunCells.map { .reference("#control-\($0 + 1)") })),
-                ("result", .reference(runID)), ("agent", agent), ("startTime", began), ("endTime", ended),
+                ("result", .reference(runID)), ("agent", agent), ("startTime", began),
+                ("endTime", ended),
                 ("actionStatus", status), ("error", error),
             ])
     }
 
     var failureText: String {
         if let failure = run.failure {
-            let cell = run.cells.indices.contains(failure.cell) ? "cell \(run.cells[failure.cell].id): " : ""
+            let cell =
+                run.cells.indices.contains(failure.cell)
+                ? "cell \(run.cells[failure.cell].id): " : ""
             return cell + failure.message
         }
         return switch run.status {

@@ -18,14 +18,16 @@ extension ROCrate {
     var valueSlots: [Slot] {
         var slots = [
             Slot(
-                id: "#param-seed", type: "Integer", name: "seed", about: "the seed of all random streams",
+                id: "#param-seed", type: "Integer", name: "seed",
+                about: "the seed of all random streams",
                 work: "#value-seed", isFile: false)
         ]
         for (index, parameter) in run.parameters.enumerated() {
             slots.append(
                 Slot(
                     id: "#param-\(index + 1)", type: Self.additionalType(parameter.type),
-                    name: parameter.name, about: "parameter of the study, \(parameter.type) in Swift",
+                    name: parameter.name,
+                    about: "parameter of the study, \(parameter.type) in Swift",
                     work: "#value-\(index + 1)", isFile: false))
         }
         return slots
@@ -39,7 +41,8 @@ extension ROCrate {
             return (
                 Slot(
                     id: "#in-" + Self.encoded(file.path), type: "File", name: input.path,
-                    about: "\(input.kind) read by the study", work: file.path, isFile: true), input.cell
+                    about: "\(input.kind) read by the study", work: file.path, isFile: true),
+                input.cell
             )
         }
     }
@@ -60,7 +63,8 @@ extension ROCrate {
                 return (
                     Slot(
                         id: "#out-metrics", type: "File", name: "metrics",
-                        about: "every number that the study recorded", work: file.path, isFile: true), nil
+                        about: "every number that the study recorded", work: file.path, isFile: true
+                    ), nil
                 )
             default: return nil
             }
@@ -82,7 +86,8 @@ extension ROCrate {
         slots += outputSlots.map(\.slot)
         slots.append(
             Slot(
-                id: "#env-threads", type: "Integer", name: "threads", about: "threads of the engine",
+                id: "#env-threads", type: "Integer", name: "threads",
+                about: "threads of the engine",
                 work: "#value-threads", isFile: false))
         // Cells have slots of their own, with the same files in them.
         for (slot, cell) in inputSlots where begunCells.contains(cell) {
@@ -98,8 +103,12 @@ extension ROCrate {
                 [
                     ("additionalType", .string(slot.type)), ("name", .string(slot.name)),
                     ("description", .string(slot.about)),
-                    ("workExample", slot.work.map { .reference(slot.isFile ? Self.encoded($0) : $0) }),
-                    ("valueRequired", .bool(true)), ("conformsTo", .reference(Self.parameterProfile)),
+                    (
+                        "workExample",
+                        slot.work.map { .reference(slot.isFile ? Self.encoded($0) : $0) }
+                    ),
+                    ("valueRequired", .bool(true)),
+                    ("conformsTo", .reference(Self.parameterProfile)),
                 ])
         }
         value("#value-seed", "seed", run.seed)
@@ -122,9 +131,14 @@ extension ROCrate {
     /// Single numbers among the metrics, and claims: small enough to stand in the crate itself.
     var scalarResults: [(name: String, value: String)] {
         let numbers = run.series.filter { $0.isScalar && $0.values.count == 1 }.map {
-            (name: $0.arm.isEmpty ? $0.name : "\($0.name) (\($0.arm))", value: JSON.text($0.values[0]))
+            (
+                name: $0.arm.isEmpty ? $0.name : "\($0.name) (\($0.arm))",
+                value: JSON.text($0.values[0])
+            )
         }
-        let claims = run.claims.map { (name: "claim: \($0.text)", value: $0.holds ? "holds" : "fails") }
+        let claims = run.claims.map {
+            (name: "claim: \($0.text)", value: $0.holds ? "holds" : "fails")
+        }
         return Array((numbers + claims).prefix(500))
     }
 
@@ -133,7 +147,8 @@ extension ROCrate {
         add(
             id, "PropertyValue",
             [
-                ("name", .string(name)), ("value", .string(value)), ("exampleOfWork", .oneOrMany(works)),
+                ("name", .string(name)), ("value", .string(value)),
+                ("exampleOfWork", .oneOrMany(works)),
             ])
     }
 

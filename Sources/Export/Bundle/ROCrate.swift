@@ -27,6 +27,8 @@ struct ROCrate {
     static let workflowProfile = "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"
     static let swift = "https://www.swift.org/"
     static let software = "urn:study:software"
+    /// The profile asks for an organisation's address; studies do not give one, and none is invented.
+    static let notStated = "urn:study:not-stated"
 
     var runID: String { "urn:uuid:" + run.uuid }
     var studyPath: String { files.first { $0.role == .study }?.path ?? run.study }
@@ -68,9 +70,10 @@ struct ROCrate {
     mutating func add(_ id: String, _ type: JSON, _ members: [(String, JSON?)]) {
         entities.append(
             .object(
-                [("@id", .string(id)), ("@type", type)] + members.compactMap { name, value in
-                    value.map { (name, $0) }
-                }))
+                [("@id", .string(id)), ("@type", type)]
+                    + members.compactMap { name, value in
+                        value.map { (name, $0) }
+                    }))
     }
 
     mutating func add(_ id: String, _ type: String, _ members: [(String, JSON?)]) {
@@ -85,7 +88,8 @@ struct ROCrate {
                 (
                     "conformsTo",
                     .array([
-                        .reference("https://w3id.org/ro/crate/1.1"), .reference(Self.profiles[3].id),
+                        .reference("https://w3id.org/ro/crate/1.1"),
+                        .reference(Self.profiles[3].id),
                     ])
                 ),
             ])
@@ -114,13 +118,17 @@ struct ROCrate {
         var description =
             "What \(run.study) was, did and gave in run \(run.id), which \(Self.words(run.status)): the study as run, its source, inputs, results and environment. Times are those on record; the publication date is the day the run ended."
         if !withheld.isEmpty {
-            description += " \(withheld.count) files are named by their hashes only; release.json says why."
+            description +=
+                " \(withheld.count) files are named by their hashes only; release.json says why."
         }
         let day = String(Self.time(run.epoch * 1_000_000_000).prefix(10))
         add(
             "./", "Dataset",
             [
-                ("name", .string("\(run.title.isEmpty ? run.study : run.title): run \(run.shortID)")),
+                (
+                    "name",
+                    .string("\(run.title.isEmpty ? run.study : run.title): run \(run.shortID)")
+                ),
                 ("description", .string(description)), ("datePublished", .string(day)),
                 ("license", .reference(licenceID)),
                 ("author", .oneOrMany(authorIDs.map(JSON.reference))),
@@ -162,18 +170,22 @@ struct ROCrate {
                     ("name", .string("no licence stated")),
                     (
                         "description",
-                        .string("The study does not say under which licence it is; ask its authors before reuse.")
+                        .string(
+                            "The study does not say under which licence it is; ask its authors before reuse."
+                        )
                     ), ("url", .string("https://spdx.dev/learn/handling-license-info/")),
                 ])
         }
         for (index, name) in organisations.enumerated() {
-            add("#organisation-\(index + 1)", "Organization", [("name", .string(name))])
+            add(
+                "#organisation-\(index + 1)", "Organization",
+                [("name", .string(name)), ("url", .string(Self.notStated))])
         }
         if organisations.isEmpty {
             add(
                 "#publisher-not-stated", "Organization",
                 [
-                    ("name", .string("publisher not stated")),
+                    ("name", .string("publisher not stated")), ("url", .string(Self.notStated)),
                     ("description", .string("The record names no organisation.")),
                 ])
         }
@@ -185,7 +197,9 @@ struct ROCrate {
                     ("name", .string(author.name)),
                     (
                         "affiliation",
-                        .reference(affiliation.map { "#organisation-\($0 + 1)" } ?? "#affiliation-not-stated")
+                        .reference(
+                            affiliation.map { "#organisation-\($0 + 1)" }
+                                ?? "#affiliation-not-stated")
                     ),
                 ])
         }
@@ -194,14 +208,18 @@ struct ROCrate {
                 "#author-not-stated", "Person",
                 [
                     ("name", .string("author not stated")),
-                    ("description", .string("The study names no author, and the record does not say who ran it.")),
+                    (
+                        "description",
+                        .string(
+                            "The study names no author, and the record does not say who ran it.")
+                    ),
                     ("affiliation", .reference("#affiliation-not-stated")),
                 ])
         }
         if run.authors.contains(where: { $0.affiliation == nil }) || run.authors.isEmpty {
             add(
                 "#affiliation-not-stated", "Organization",
-                [("name", .string("affiliation not stated"))])
+                [("name", .string("affiliation not stated")), ("url", .string(Self.notStated))])
         }
         add(
             "#language", "ComputerLanguage",
@@ -227,7 +245,9 @@ struct ROCrate {
     private var swiftVersion: String {
         run.fact("swift.version") ?? run.fact("swift") ?? "not recorded"
     }
-    private var engineVersion: String { run.fact("engine.build").map { "\(softwareVersion)+\($0)" } ?? softwareVersion }
+    private var engineVersion: String {
+        run.fact("engine.build").map { "\(softwareVersion)+\($0)" } ?? softwareVersion
+    }
 
     static func words(_ status: RunFacts.Status) -> String {
         switch status {
@@ -262,23 +282,29 @@ struct ROCrate {
             ("name", .string(file.name)), ("description", .string(file.about)),
             (
                 "encodingFormat",
-                page.map { .array([.string(file.mediaType), .reference($0.url)]) } ?? .string(file.mediaType)
+                page.map { .array([.string(file.mediaType), .reference($0.url)]) }
+                    ?? .string(file.mediaType)
             ),
             ("contentSize", .string(String(digest?.size ?? file.source.size))),
-            ("sha256", digest.map { .string($0.sha256) }), ("sha512", digest.map { .string($0.sha512) }),
+            ("sha256", digest.map { .string($0.sha256) }),
+            ("sha512", digest.map { .string($0.sha512) }),
             ("exampleOfWork", .oneOrMany(works)),
         ]
     }
 
     private var formats: [String: String] {
         var found: [String: String] = [:]
-        for file in files { if let page = Self.formatPages[file.mediaType] { found[page.url] = page.name } }
+        for file in files {
+            if let page = Self.formatPages[file.mediaType] { found[page.url] = page.name }
+        }
         return found
     }
 
     static let formatPages: [String: (url: String, name: String)] = [
         "application/jsonl": ("https://jsonlines.org/", "JSON Lines"),
-        "application/vnd.sqlite3": ("https://www.sqlite.org/fileformat2.html", "SQLite database file format"),
+        "application/vnd.sqlite3": (
+            "https://www.sqlite.org/fileformat2.html", "SQLite database file format"
+        ),
         "application/vnd.safetensors": ("https://huggingface.co/docs/safetensors/", "Safetensors"),
         "application/vnd.in-toto+json": ("https://in-toto.io/Statement/v1", "in-toto statement"),
     ]

@@ -41,7 +41,9 @@ package struct ReleasePolicy: Sendable, Equatable {
                     .policy,
                     "The study declares release: open, gives no reason, and lowers the refusal rate of \(foreign[0].path), which this project did not make (\(lowered[0])).",
                     where: run.study,
-                    mend: "write the reason (`release: {mode: open, reason: …}`), or remove the line: the bundle is then metrics-only")
+                    mend:
+                        "write the reason (`release: {mode: open, reason: …}`), or remove the line: the bundle is then metrics-only"
+                )
             }
             mode = .open
             reason = "The study declares release: open, because: \(why)"
@@ -75,7 +77,8 @@ package struct ReleasePolicy: Sendable, Equatable {
                 let least = series.values.min() ?? end
                 if least < before.value {
                     lowered.append(
-                        "\(series.name) is \(before.value) for \(before.arm.isEmpty ? "the first arm" : before.arm) and \(least) for \(series.arm)")
+                        "\(series.name) is \(before.value) for \(before.arm.isEmpty ? "the first arm" : before.arm) and \(least) for \(series.arm)"
+                    )
                 }
             } else {
                 first[series.name] = (series.arm, start)
@@ -111,12 +114,16 @@ package struct ReleasePolicy: Sendable, Equatable {
     package func withholds(_ input: RunFacts.Input, _ file: RunFacts.Member) -> String? {
         if input.isRestricted { return "the study marks this data as restricted" }
         let isModel = input.kind == "model" || input.kind == "adapter"
-        if mode == .metricsOnly, input.kind == "adapter" { return "weights are withheld: \(reason)" }
+        if mode == .metricsOnly, input.kind == "adapter" {
+            return "weights are withheld: \(reason)"
+        }
         guard let licence = input.licence else {
             return isModel && !input.isMadeByProject
                 ? "the study states no licence that would let the checkpoint be passed on" : nil
         }
-        if Self.forbidsCopies(licence) { return "its licence (\(licence)) does not let it be passed on" }
+        if Self.forbidsCopies(licence) {
+            return "its licence (\(licence)) does not let it be passed on"
+        }
         return nil
     }
 
@@ -130,8 +137,11 @@ package struct ReleasePolicy: Sendable, Equatable {
 
     static func forbidsCopies(_ licence: String) -> Bool {
         let text = licence.lowercased()
-        return ["proprietary", "not redistributable", "no redistribution", "licenseref-", "all rights reserved"]
-            .contains { text.contains($0) }
+        return [
+            "proprietary", "not redistributable", "no redistribution", "licenseref-",
+            "all rights reserved",
+        ]
+        .contains { text.contains($0) }
     }
 
     /// A completion as it leaves: as it is, or its hash.

@@ -39,7 +39,8 @@ enum ReviewerReadme {
 
             """
         if let failure = run.failure {
-            out += "The run ended in cell `\(plan.cellName(failure.cell))`, line \(failure.line): \(failure.message)\n\n"
+            out +=
+                "The run ended in cell `\(plan.cellName(failure.cell))`, line \(failure.line): \(failure.message)\n\n"
         }
         out += "## What is here\n\n| file | what it is |\n|---|---|\n"
         out += "| `\(BundleLayout.safe(run.study))` | the study as run |\n"
@@ -66,15 +67,22 @@ enum ReviewerReadme {
             """
         out += "## Results\n\n"
         let scalars = run.series.filter { $0.isScalar && $0.values.count == 1 }
-        if scalars.isEmpty && run.claims.isEmpty { out += "The run recorded no single numbers and no claims.\n" }
+        if scalars.isEmpty && run.claims.isEmpty {
+            out += "The run recorded no single numbers and no claims.\n"
+        }
         if !scalars.isEmpty {
             out += "| number | value |\n|---|---|\n"
             for series in scalars.prefix(60) {
                 let name = series.arm.isEmpty ? series.name : "\(series.name), \(series.arm)"
-                let rate = series.proportions[0].map { " (\($0.count) of \($0.total), judged by \($0.judge))" } ?? ""
+                let rate =
+                    series.proportions[0].map {
+                        " (\($0.count) of \($0.total), judged by \($0.judge))"
+                    } ?? ""
                 out += "| \(cell(name)) | \(Words.number(series.values[0]))\(cell(rate)) |\n"
             }
-            if scalars.count > 60 { out += "| … | \(scalars.count - 60) more in `results/metrics.jsonl` |\n" }
+            if scalars.count > 60 {
+                out += "| … | \(scalars.count - 60) more in `results/metrics.jsonl` |\n"
+            }
             out += "\n"
         }
         for claim in run.claims {
@@ -83,14 +91,19 @@ enum ReviewerReadme {
         }
         if !run.attempts.isEmpty {
             let failed = run.attempts.filter { $0.status != .succeeded }.count
-            out += "\nBeside this run the ledger has \(run.attempts.count) others of the same study, \(failed) of which did not succeed; `attempts.json` lists them.\n"
+            out +=
+                "\nBeside this run the ledger has \(run.attempts.count) others of the same study, \(failed) of which did not succeed; `attempts.json` lists them.\n"
         }
-        out += "\n## What was withheld\n\nPolicy: \(plan.policy.mode.rawValue). \(line(plan.policy.reason))\n"
+        out +=
+            "\n## What was withheld\n\nPolicy: \(plan.policy.mode.rawValue). \(line(plan.policy.reason))\n"
         if plan.withheld.isEmpty { out += "Nothing was withheld.\n" }
         for item in plan.withheld.sorted(by: { $0.path < $1.path }).prefix(40) {
-            out += "- `\(line(item.path))`, \(Words.bytes(item.size)), sha256 `\(item.sha256)`: \(line(item.reason))\n"
+            out +=
+                "- `\(line(item.path))`, \(Words.bytes(item.size)), sha256 `\(item.sha256)`: \(line(item.reason))\n"
         }
-        if plan.withheld.count > 40 { out += "- and \(plan.withheld.count - 40) more in `release.json`\n" }
+        if plan.withheld.count > 40 {
+            out += "- and \(plan.withheld.count - 40) more in `release.json`\n"
+        }
         return out
     }
 

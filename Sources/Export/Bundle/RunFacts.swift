@@ -102,7 +102,9 @@ package struct RunFacts: Sendable {
         package var alternativeText: String
         package var script: String
         package var data: String
-        package init(cell: Int, title: String, alternativeText: String, script: String, data: String) {
+        package init(
+            cell: Int, title: String, alternativeText: String, script: String, data: String
+        ) {
             self.cell = cell
             self.title = title
             self.alternativeText = alternativeText
@@ -170,6 +172,21 @@ package struct RunFacts: Sendable {
         }
     }
 
+    /// Why the run did not succeed, as the recorder knows it.
+    package struct Failure: Sendable, Hashable {
+        package var cell: Int
+        package var reason: String
+        package var message: String
+        /// 0 where not known.
+        package var line: Int
+        package init(cell: Int, reason: String, message: String, line: Int = 0) {
+            self.cell = cell
+            self.reason = reason
+            self.message = message
+            self.line = line
+        }
+    }
+
     package struct Change: Sendable, Hashable {
         package var path: String
         package var kind: String
@@ -223,7 +240,7 @@ package struct RunFacts: Sendable {
     package var began = Timestamp(nanoseconds: 0)
     package var ended: Timestamp?
     package var status = Status.succeeded
-    package var failure: FailureRecord?
+    package var failure: Failure?
     /// SHA-256 over the run's rows, where it is sealed.
     package var seal: String?
     package var environment: [(name: String, value: String)] = []

@@ -19,16 +19,21 @@ package enum Signature {
 
     /// Signs bytes with a private key file.
     package static func sign(_ bytes: [UInt8], key: String) throws -> [UInt8] {
-        let result = try Tool.run("ssh-keygen", ["-Y", "sign", "-q", "-f", key, "-n", namespace], input: bytes)
+        let result = try Tool.run(
+            "ssh-keygen", ["-Y", "sign", "-q", "-f", key, "-n", namespace], input: bytes)
         guard result.status == 0, !result.output.isEmpty else {
             throw ExportError(
                 .tool, "The bundle cannot be signed: \(result.message).", where: key,
-                mend: "name a private key that `ssh-keygen -Y sign` accepts; unlock it with ssh-agent")
+                mend:
+                    "name a private key that `ssh-keygen -Y sign` accepts; unlock it with ssh-agent"
+            )
         }
         return result.output
     }
 
-    static func verify(_ signature: [UInt8], of bytes: [UInt8], signers: String?) -> SignatureVerdict {
+    static func verify(_ signature: [UInt8], of bytes: [UInt8], signers: String?)
+        -> SignatureVerdict
+    {
         let file = NSTemporaryDirectory() + "/study-signature-\(UUID().uuidString)"
         guard FileManager.default.createFile(atPath: file, contents: Data(signature)) else {
             return .unchecked(reason: "no room for a temporary file")
@@ -36,17 +41,21 @@ package enum Signature {
         defer { unlink(file) }
         do {
             if let signers {
-                let found = try Tool.run("ssh-keygen", ["-Y", "find-principals", "-s", file, "-f", signers])
-                let name = String(decoding: found.output, as: UTF8.self)
+                let found = try Tool.run(
+                    "ssh-keygen", ["-Y", "find-principals", "-s", file, "-f", signers])
+                let name =
+                    String(decoding: found.output, as: UTF8.self)
                     .split(separator: "\n").first.map(String.init) ?? ""
                 if found.status != 0 || name.isEmpty {
                     return .bad(reason: "is by a key that \(signers) does not allow")
                 }
                 let result = try Tool.run(
                     "ssh-keygen",
-                    ["-Y", "verify", "-f", signers, "-I", name, "-n", namespace, "-s", file], input: bytes)
+                    ["-Y", "verify", "-f", signers, "-I", name, "-n", namespace, "-s", file],
+                    input: bytes)
                 return result.status == 0
-                    ? .trusted(signer: name) : .bad(reason: "does not match the tag manifest: \(result.message)")
+                    ? .trusted(signer: name)
+                    : .bad(reason: "does not match the tag manifest: \(result.message)")
             }
             let result = try Tool.run(
                 "ssh-keygen", ["-Y", "check-novalidate", "-n", namespace, "-s", file], input: bytes)

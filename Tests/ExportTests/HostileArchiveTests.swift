@@ -1,0 +1,214 @@
+// Archives that mean harm, or met with an accident: each is refused by name, nothing is written
+// outside, and memory and time stay within bounds. Python's tarfile and zipfile make the hostile ones.
+
+import Foundation
+import Testing
+
+import Export
+import Provenance
+
+@Suite struct `A hostile archive` {
+    /// Makes an archive with a few lines of Python; `t` is the open tarfile, `add(name, bytes, **fields)` adds a file.
+    static func tar(_ scratch: Scratch, _ lines: String, mode: String = "w") throws -> String {
+        let path = scratch.path + "/hostile.tar"
+        let script = """
+            import io, sys, tarfile
+            t = tarfile.open(\("\"" + path + "\""), "\(mode)", format=tarfile.PAX_FORMAT)
+            def add(name, data=b"x", **fields):
+                i = tarfile.TarInfo(name); i.size = len(data); i.mode = 0o644
+                for k, v in fields.items(): setattr(i, k, v)
+                t.addfile(i, io.BytesIO(data))
+            add("bag/bagit.txt", b"BagIt-Version: 1.0\\nTag-File-Character-Encoding: UTF-8\\n")
+            \(lines)
+            t.close()
+            """
+        try #require(
+            spawn("python3", ["-c", script]) == 0, "python3 makes the archives of this suite")
+        return path
+    }
+
+    @Test(arguments: [
+        (#"add("/etc/passwd-of-study")"#, "absolute path"),
+        (#"add("bag/../../escape.txt")"#, "climbs out"),
+        (#"add("../escape.txt")"#, "climbs out"),
+        (#"add("bag/a", type=tarfile.SYMTYPE, linkname="/etc", data=b"")"#, "symbolic link"),
+        (#"add("bag/a", type=tarfile.LNKTYPE, linkname="bag/bagit.txt", data=b"")"#, "hard link"),
+        (#"add("bag/a", type=tarfile.CHRTYPE, devmajor=1, devminor=3, data=b"")"#, "device"),
+        (#"add("bag/a", type=tarfile.BLKTYPE, devmajor=8, devminor=0, data=b"")"#, "device"),
+        (#"add("bag/a", type=tarfile.FIFOTYPE, data=b"")"#, "named pipe"),
+        (#"add("bag/a"); add("bag/a", b"y")"#, "is there twice"),
+        (
+            #"add("bag/Read.md"); add("bag/README.md".replace("README","READ"), b"y")"#,
+            "differ in case or composition"
+        ),
+        (#"add("bag/caf\u00e9"); add("bag/cafe\u0301")"#, "is there twice"),
+        (#"add("bag/a"); add("bag/a/b")"#, "which is a file"),
+        (#"add("bag/X/a"); add("bag/x/b")"#, "differ in case or composition"),
+        (#"add("other/a")"#, "outside the folder"),
+        (#"add("bag/a\nb")"#, "control character"),
+        (#"add("bag/100%25")"#, "% in its name"),
+        (#"add("bag/a\\b")"#, "backslash"),
+        (#"add("bag/" + "d/" * 600 + "a")"#, "longer than"),
+        (#"add("bag/./a")"#, "empty or . part"),
+        (#"add("bag/a", mode=0o4755)"#, "set-user"),
+    ])
+    func `is refused by name`(lines: String, reason: String) throws {
+        let scratch = Scratch()
+        let path = try Self.tar(scratch, lines)
+        let found = try BundleVerifier.verify(path)
+        #expect(found.faults.contains { $0.problem.contains(reason) }, "\(found.faults)")
+        let before = try FileManager.default.contentsOfDirectory(atPath: scratch.path).sorted()
+        #expect(throws: ExportError.self) {
+            try BundleUnpacker.unpack(path, into: scratch.path + "/out")
+        }
+        #expect(
+            try FileManager.default.contentsOfDirectory(atPath: scratch.path).sorted() == before)
+        #expect(access("/etc/passwd-of-study", F_OK) != 0)
+    }
+
+    @Test func `that unfolds a thousandfold is stopped early`() throws {
+        let scratch = Scratch()
+        let path = scratch.path + "/bomb.tar"
+        try #require(
+            spawn(
+                "python3",
+                [
+                    "-c",
+                    """
+                    import tarfile, io
+                    class Zeros(io.RawIOBase):
+                        def read(self, n=-1): return bytes(n)
+                    with tarfile.open("\(path).gz", "w:gz", compresslevel=9) as t:
+                        i = tarfile.TarInfo("bag/zeros"); i.size = 300 << 20
+                        t.addfile(i, Zeros())
+                    """,
+                ]) == 0)
+        let start = Date()
+        let found = try BundleVerifier.verify(path + ".gz")
+        #expect(found.faults.contains { $0.problem.contains("250 times its size") })
+        #expect(Date().timeIntervalSince(start) < 20)
+        var limits = ArchiveLimits()
+        limits.ratio = 1 << 40
+        limits.totalBytes = 10 << 20
+        #expect(
+            try BundleVerifier.verify(path + ".gz", limits: limits).faults.contains {
+                $0.problem.contains("more than \(10 << 20) bytes")
+            })
+    }
+
+    @Test func `that says little and holds much is no way around the caps`() throws {
+        let scratch = Scratch()
+        let path = scratch.path + "/bomb.zip"
+        try #require(
+            spawn(
+                "python3",
+                [
+                    "-c",
+                    """
+                    import zipfile
+                    with zipfile.ZipFile("\(path)", "w", zipfile.ZIP_DEFLATED) as z:
+                        for n in range(3): z.writestr(f"bag/{n}", bytes(60 << 20))
+                    """,
+                ]) == 0)
+        #expect(
+            try BundleVerifier.verify(path).faults.contains {
+                $0.problem.contains("250 times its size")
+            })
+        var limits = ArchiveLimits()
+        limits.entries = 2
+        limits.ratio = 1 << 40
+        #expect(
+            try BundleVerifier.verify(path, limits: limits).faults.contains {
+                $0.problem.contains("2 entries")
+            })
+    }
+
+    @Test(arguments: ArchiveFormat.allCases)
+    func `cut short or added to is refused`(format: ArchiveFormat) throws {
+        let scratch = Scratch()
+        let written = try Sample.bundle(scratch, "x." + format.rawValue)
+        let whole = Array(FileManager.default.contents(atPath: written.path)!)
+        for length in [
+            0, 1, 511, 512, whole.count / 3, whole.count / 2, whole.count - 513, whole.count - 1,
+        ] {
+            let path = scratch.write("cut", Array(whole.prefix(length)))
+            #expect(try !BundleVerifier.verify(path).isWhole, "\(length) of \(whole.count) bytes")
+        }
+        for extra in [
+            [0], [UInt8](repeating: 0, count: 512), Array("more".utf8), Array(whole.prefix(4096)),
+            whole,
+        ] {
+            let path = scratch.write("longer", whole + extra)
+            #expect(try !BundleVerifier.verify(path).isWhole, "\(extra.count) bytes more")
+        }
+    }
+
+    /// One bit each, at 200 places that a seed chose.
+    @Test(arguments: ArchiveFormat.allCases)
+    func `with one flipped bit is refused`(format: ArchiveFormat) throws {
+        let scratch = Scratch()
+        let written = try Sample.bundle(scratch, "x." + format.rawValue)
+        var bytes = Array(FileManager.default.contents(atPath: written.path)!)
+        let places = noise(200 * 8, seed: 2026)
+        var missed: [Int] = []
+        for index in 0..<200 {
+            let place = (0..<7).reduce(0) { $0 << 8 | Int(places[index * 8 + $1]) } % bytes.count
+            let bit = UInt8(1) << (places[index * 8 + 7] & 7)
+            bytes[place] ^= bit
+            let path = scratch.write("flipped", bytes)
+            if try BundleVerifier.verify(path).isWhole { missed.append(place) }
+            bytes[place] ^= bit
+        }
+        #expect(missed == [], "bytes whose flip went unseen")
+    }
+
+    @Test func `repacked with another program is told from the one exported`() throws {
+        let scratch = Scratch()
+        let written = try Sample.bundle(scratch, "x.tar")
+        try #require(spawn("tar", ["-C", scratch.path, "-xf", written.path]) == 0)
+        let folder = try #require(
+            FileManager.default.contentsOfDirectory(atPath: scratch.path).first {
+                $0.hasPrefix("study-")
+            })
+        try #require(
+            spawn("tar", ["-C", scratch.path, "-cf", scratch.path + "/y.tar", folder]) == 0)
+        let found = try BundleVerifier.verify(scratch.path + "/y.tar")
+        #expect(
+            found.faults.count == 1 && found.faults[0].problem.contains("packed anew"),
+            "\(found.faults)")
+        // The folder itself is whole.
+        #expect(try BundleVerifier.verify(scratch.path + "/" + folder).faults == [])
+    }
+
+    @Test func `with several faults has them all listed at once`() throws {
+        let scratch = Scratch()
+        let written = try Sample.bundle(scratch, "x.tar")
+        try #require(spawn("tar", ["-C", scratch.path, "-xf", written.path]) == 0)
+        let folder =
+            scratch.path + "/"
+            + (try #require(
+                FileManager.default.contentsOfDirectory(atPath: scratch.path).first {
+                    $0.hasPrefix("study-")
+                }))
+        _ = FileManager.default.createFile(
+            atPath: folder + "/data/README.md", contents: Data("changed".utf8))
+        try FileManager.default.removeItem(atPath: folder + "/data/results/metrics.jsonl")
+        _ = FileManager.default.createFile(atPath: folder + "/data/extra", contents: Data())
+        _ = FileManager.default.createFile(
+            atPath: folder + "/bag-info.txt", contents: Data("Payload-Oxum: 1.1\n".utf8))
+        let files = Set(try BundleVerifier.verify(folder).faults.map(\.file))
+        #expect(
+            files.isSuperset(of: [
+                "data/README.md", "data/results/metrics.jsonl", "data/extra", "bag-info.txt",
+            ]))
+    }
+
+    @Test func `that is none is said to be none`() throws {
+        let scratch = Scratch()
+        #expect(
+            try BundleVerifier.verify(scratch.write("x", Array("hello".utf8))).faults.contains {
+                $0.problem.contains("none of tar")
+            })
+        #expect(throws: ExportError.self) { try BundleVerifier.verify(scratch.path + "/nothing") }
+    }
+}

@@ -1,7 +1,0 @@
-import Testing
-
-@Suite struct `Export` {
-    @Test func `loads`() {
-        #expect(Bool(true))
-    }
-}
