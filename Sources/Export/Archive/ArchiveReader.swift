@@ -73,6 +73,9 @@ final class ArchiveReader {
         throws
     {
         let raw = try RawStream(path: path, format: format, limits: limits, pool: pool)
+        let waiting = raw.waiting
+        let canonical = try CanonicalComparison(.tar) { waiting.pop($0) }
+        raw.isCompared = { [unowned canonical] in canonical.isOn }
         let archive = archive_read_new()!
         defer { archive_read_free(archive) }
         archive_read_support_format_tar(archive)
@@ -84,7 +87,6 @@ final class ArchiveReader {
                 buffer!.pointee = block.baseAddress
                 return block.count
             }, nil)
-        let canonical = try CanonicalComparison(.tar) { raw.waiting.pop($0) }
         if opened == ARCHIVE_OK {
             try walk(archive, canonical, visitor, rawProblem: { raw.problem })
         } else {

@@ -48,18 +48,26 @@ final class BufferPool: @unchecked Sendable {
 
 /// A buffer on loan; goes home when its last reader lets go of it.
 final class Lease: @unchecked Sendable {
-    private let pool: BufferPool
+    /// Nil for a buffer of its own, freed with the lease.
+    private let pool: BufferPool?
     let base: UnsafeMutableRawPointer
     var count = 0
     init(pool: BufferPool, base: UnsafeMutableRawPointer) {
         self.pool = pool
         self.base = base
     }
+    /// A copy outside any pool.
+    init(copying bytes: UnsafeRawBufferPointer) {
+        pool = nil
+        base = .allocate(byteCount: max(bytes.count, 1), alignment: 16)
+        count = bytes.count
+        base.copyMemory(from: bytes.baseAddress!, byteCount: bytes.count)
+    }
     var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
     var space: UnsafeMutableRawBufferPointer {
-        UnsafeMutableRawBufferPointer(start: base, count: pool.size)
+        UnsafeMutableRawBufferPointer(start: base, count: pool?.size ?? count)
     }
-    deinit { pool.giveBack(base) }
+    deinit { if let pool { pool.giveBack(base) } else { base.deallocate() } }
 }
 
 /// Digests of one file or stream, on a thread of its own.

@@ -51,7 +51,8 @@ final class WaitingBytes {
     private(set) var count = 0
 
     func push(_ lease: Lease) {
-        leases.append(lease)
+        // libarchive may read far ahead for a long header; buffers on loan must not run out meanwhile.
+        leases.append(leases.count < 8 ? lease : Lease(copying: lease.bytes))
         count += lease.count
     }
 
@@ -92,7 +93,8 @@ final class RawStream {
     private var total: Int64 = 0
     private var isAtEnd = false
     let waiting = WaitingBytes()
-    var isCompared = true
+    /// Whether somebody still compares; asked before bytes are kept.
+    var isCompared: () -> Bool = { true }
     /// Why there are no more bytes, where that is not the archive's end.
     private(set) var problem: String?
 
@@ -140,7 +142,7 @@ final class RawStream {
         }
         hash.update(lease)
         checksum?.update(lease)
-        if isCompared { waiting.push(lease) }
+        if isCompared() { waiting.push(lease) } else { waiting.keepOrDrop(false) }
         current = lease
         return lease.bytes
     }

@@ -1,0 +1,99 @@
+// Draws a study's figures through gnuplot, as SVG. A script may come from a stranger's bundle, so what
+// could start a program or touch a file is refused, and gnuplot runs inside bubblewrap where there is one.
+
+internal import Foundation
+
+package enum FigureDrawing {
+    /// The figure as SVG; nil where it cannot or must not be drawn.
+    package static func svg(_ script: String) -> [UInt8]? {
+        guard !script.isEmpty, problem(with: script) == nil else { return nil }
+        let head = """
+            set terminal svg size 720,420 dynamic enhanced font 'sans-serif,13' background '#ffffff'
+            set encoding utf8
+
+            """
+        guard let result = try? run(Array((head + script).utf8)), result.status == 0,
+            result.output.count < 4 << 20
+        else { return nil }
+        return result.output
+    }
+
+    private static func run(_ input: [UInt8]) throws -> Tool.Result {
+        // A figure takes milliseconds; one that takes longer is not one.
+        let arguments = ["20", "gnuplot", "-d", "-"]
+        if Tool.find("bwrap") != nil {
+            let cage = [
+                "--ro-bind", "/usr", "/usr", "--symlink", "usr/lib", "/lib", "--symlink",
+                "usr/lib64", "/lib64",
+                "--symlink", "usr/bin", "/bin", "--ro-bind-try", "/etc/fonts", "/etc/fonts",
+                "--ro-bind-try", "/etc/alternatives", "/etc/alternatives", "--proc", "/proc",
+                "--dev", "/dev",
+                "--tmpfs", "/tmp", "--unshare-all", "--die-with-parent", "--new-session", "--chdir",
+                "/tmp",
+                "timeout",
+            ]
+            let result = try Tool.run("bwrap", cage + arguments, input: input)
+            // Where user namespaces are forbidden bwrap says so; the list below still holds.
+            if result.status == 0 || !result.message.hasPrefix("bwrap:") { return result }
+        }
+        return try Tool.run("timeout", arguments, input: input)
+    }
+
+    /// What a figure's script must not do, or nil.
+    static func problem(with script: String) -> String? {
+        var words = ""
+        var endOfData: Substring?
+        for line in script.split(separator: "\n", omittingEmptySubsequences: false) {
+            if let end = endOfData {
+                if line.trimmingCharacters(in: .whitespaces) == end { endOfData = nil }
+                continue
+            }
+            if let range = line.range(of: "<<"), line.hasPrefix("$") {
+                endOfData = line[range.upperBound...].drop { $0 == " " }
+                endOfData = endOfData.map { Substring($0.trimmingCharacters(in: .whitespaces)) }
+                continue
+            }
+            if line.drop(while: { $0 == " " || $0 == "\t" }).hasPrefix("!") {
+                return "starts a program"
+            }
+            words += line + "\n"
+        }
+        var bare = ""
+        var quote: Character?
+        for character in words {
+            if let open = quote {
+                // In double quotes gnuplot still runs what stands in backquotes.
+                if open == "\"", character == "`" { return "starts a program" }
+                if character == open { quote = nil }
+            } else if character == "'" || character == "\"" {
+                quote = character
+                bare += "\""
+            } else {
+                bare.append(character)
+            }
+        }
+        if bare.contains("`") || bare.contains("|") || bare.contains("\"<") {
+            return "starts a program"
+        }
+        let forbidden: Set<Substring> = [
+            "system", "sy", "sys", "syst", "syste", "shell", "load", "call", "eval", "evaluate",
+            "import",
+            "save", "output", "o", "ou", "out", "outp", "outpu", "print", "terminal", "term",
+            "loadpath",
+            "cd", "pwd", "fit", "stats", "exit", "table", "tab", "fontpath", "update", "test", "do",
+            "while",
+        ]
+        for word in bare.split(whereSeparator: { !($0.isLetter || $0.isNumber || $0 == "_") })
+        where forbidden.contains(word) {
+            return "uses \(word), which a figure does not need"
+        }
+        // plot 'file' would read one: data must come along in a block.
+        for line in bare.split(separator: "\n") {
+            for part in line.split(separator: ",")
+            where part.drop(while: { $0 == " " }).hasPrefix("\"") || part.contains("plot \"") {
+                return "reads a file"
+            }
+        }
+        return nil
+    }
+}

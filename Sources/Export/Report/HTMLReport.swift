@@ -1,0 +1,214 @@
+// The executed study as one self-contained page. Everything shown comes from the run's record; the
+// page has no script, fetches nothing, and its policy forbids both. HTMLReport+Parts.swift makes the
+// sections; ComparisonReport.swift compares runs.
+
+internal import Crypto
+internal import Events
+internal import Foundation
+internal import Mustache
+internal import Notebook
+
+/// A run's page.
+package struct HTMLReport {
+    let run: RunFacts
+    let policy: ReleasePolicy?
+    let version: String
+    /// Pictures by the figure's position; drawn once.
+    var pictures: [Int: [UInt8]] = [:]
+
+    /// - Parameter policy: Where given, what it withholds is left out of the page too.
+    package init(_ run: RunFacts, policy: ReleasePolicy? = nil, version: String) {
+        self.run = run
+        self.policy = policy
+        self.version = version
+        for (index, figure) in run.figures.enumerated() {
+            pictures[index] = FigureDrawing.svg(figure.script)
+        }
+    }
+
+    /// The page's bytes: the same for the same run.
+    package func html() throws -> [UInt8] {
+        let study = try? StudyFile(parsing: run.text, path: run.study)
+        let title = run.title.isEmpty ? run.study : run.title
+        let held = run.claims.filter(\.holds).count
+        var parts = [["id": "text", "name": "Text"]]
+        if !run.claims.isEmpty { parts.append(["id": "claims", "name": "Claims"]) }
+        if !run.series.isEmpty { parts.append(["id": "metrics", "name": "Metrics"]) }
+        parts += [
+            ["id": "provenance", "name": "Provenance"], ["id": "cite", "name": "How to cite"],
+        ]
+        var facts: [String: Any] = [
+            "policy": Self.policy(ReportStyle.css), "css": ReportStyle.css, "version": version,
+            "title": clean(title), "status": ROCrate.words(run.status),
+            "statusClass": run.status == .succeeded ? "good" : "bad", "summary": clean(summary),
+            "parts": parts, "body": "<div id=\"text\">" + body(study) + "</div>", "claims": claims,
+            "metrics": metrics, "provenance": provenance(study), "cite": cite, "run": run.id,
+        ]
+        if !run.authors.isEmpty {
+            facts["authors"] = clean(
+                run.authors.map { author in
+                    author.name + (author.affiliation.map { " (\($0))" } ?? "")
+                }.joined(separator: ", "))
+        }
+        if !run.claims.isEmpty {
+            let all = held == run.claims.count
+            facts["claimSummary"] =
+                "<span class=\"badge \(all ? "good" : "bad")\">\(all ? "✓" : "✗") \(held) of \(run.claims.count) claims hold</span>"
+        }
+        if let abstract = study?.frontMatter.abstract, !abstract.isEmpty {
+            facts["abstract"] = clean(abstract)
+        }
+        if let failure = run.failure {
+            let cell =
+                run.cells.indices.contains(failure.cell)
+                ? run.cells[failure.cell].id : String(failure.cell)
+            facts["failureTitle"] = clean(
+                "The run stopped in cell \(cell)\(failure.line > 0 ? ", line \(failure.line)" : "")."
+            )
+            facts["failure"] = clean(failure.message)
+        }
+        return Array(try MustacheTemplate(string: ReportTemplate.page).render(facts).utf8)
+    }
+
+    /// What the page may do: show itself, with this style and pictures from within.
+    static func policy(_ css: String) -> String {
+        let hash = Data(SHA256.hash(data: Array(css.utf8))).base64EncodedString()
+        return
+            "default-src 'none'; style-src 'sha256-\(hash)'; img-src data:; base-uri 'none'; form-action 'none'"
+    }
+
+    private var summary: String {
+        var words = [
+            "run \(run.shortID)",
+            String(ROCrate.time(run.began.nanoseconds).prefix(16)).replacing("T", with: " ")
+                + " UTC",
+        ]
+        if let ended = run.ended {
+            words.append(Words.seconds(Double(ended.nanoseconds - run.began.nanoseconds) / 1e9))
+        }
+        words.append("seed \(run.seed)")
+        words += run.parameters.prefix(6).map { "\($0.name) \($0.value)" }
+        return words.joined(separator: " · ")
+    }
+
+    /// Mustache escapes &, <, > and quotes; control characters and the like are ours to show.
+    func clean(_ text: String) -> String {
+        var out = String.UnicodeScalarView()
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\n", "\t": out.append(scalar)
+            case _ where scalar.value < 0x20: out.append(Unicode.Scalar(0x2400 + scalar.value)!)
+            case "\u{7f}": out.append("␡")
+            case "\u{80}"..."\u{9f}", "\u{202a}"..."\u{202e}", "\u{2066}"..."\u{2069}":
+                out.append("\u{fffd}")
+            default: out.append(scalar)
+            }
+        }
+        return String(out)
+    }
+
+    // MARK: The text, with its cells
+
+    private func body(_ study: StudyFile?) -> String {
+        guard let study else {
+            // A study that a newer parser refuses is still shown, as it stands.
+            return "<pre>" + HTMLText.escaped(run.text) + "</pre>"
+                + run.cells.indices.map { cell($0) }.joined()
+        }
+        let prose = Prose(study, values: run.inlineValues)
+        let byID = Dictionary(run.cells.enumerated().map { ($1.id, $0) }) { first, _ in first }
+        var out = ""
+        for block in study.blocks {
+            switch block {
+            case .prose(let markdown, let lines, let inline):
+                var html = prose.html(markdown, lines: lines, inlineValues: inline)
+                if out.isEmpty, let range = html.range(of: "</h1>"), html.hasPrefix("<h1>"),
+                    html[..<range.lowerBound].dropFirst(4) == HTMLText.escaped(run.title)[...]
+                {
+                    // The page's head shows the title already.
+                    html = String(html[range.upperBound...])
+                }
+                // One <h1> a page.
+                out += html.replacingOccurrences(of: "<h1>", with: "<h2>")
+                    .replacingOccurrences(of: "</h1>", with: "</h2>")
+            case .cell(let index):
+                let cell = study.cells[index]
+                if let place = byID[cell.id] {
+                    out += self.cell(place, shown: cell.options.shown)
+                } else {
+                    out += "<pre><code>" + SwiftHighlighter.html(cell.source) + "</code></pre>"
+                }
+            case .code(_, let source, _):
+                out += "<pre><code>" + HTMLText.escaped(source) + "</code></pre>"
+            }
+        }
+        return out
+    }
+
+    /// Outputs longer than this are cut in the page: its middle is in the bundle's log.
+    static let outputLimit = 20_000
+
+    private func cell(_ index: Int, shown: Bool = true) -> String {
+        let cell = run.cells[index]
+        var context: [String: Any] = [
+            "id": clean(cell.id), "anchor": HTMLText.anchor(cell.id),
+            "code": SwiftHighlighter.html(cell.source),
+            "place": cell.firstLine >= cell.lastLine
+                ? "line \(cell.firstLine)" : "lines \(cell.firstLine) to \(cell.lastLine)",
+        ]
+        if let seconds = cell.seconds { context["time"] = Words.seconds(seconds) }
+        if cell.began == nil {
+            context["mark"] = "not run"
+            context["markClass"] = "bad"
+        } else if cell.ended == nil || cell.state == "failed" {
+            context["mark"] = "failed"
+            context["markClass"] = "bad"
+        }
+        var outputs: [[String: Any]] = []
+        for stream in ["stdout", "stderr"] {
+            let bytes = run.outputs.filter { $0.cell == index && $0.stream == stream }.flatMap(
+                \.bytes)
+            guard !bytes.isEmpty else { continue }
+            let text = clean(HTMLText.terminal(bytes))
+            var output: [String: Any] = [
+                "class": stream == "stderr" ? " err" : "",
+                "label": stream == "stderr"
+                    ? "Standard error of cell \(cell.id)" : "Output of cell \(cell.id)",
+                "text": text,
+            ]
+            if text.count > Self.outputLimit {
+                output["text"] =
+                    text.prefix(Self.outputLimit / 2) + "\n…\n" + text.suffix(Self.outputLimit / 2)
+                output["cut"] =
+                    "\(text.count) characters; the middle is left out here and stands in \(BundleLayout.log) of the bundle."
+            }
+            outputs.append(output)
+        }
+        context["outputs"] = outputs
+        context["figures"] = run.figures.enumerated().filter { $1.cell == index }.map {
+            number, figure in
+            var entry: [String: Any] = [
+                "title": clean(figure.title),
+                "alt": clean(
+                    figure.alternativeText.isEmpty ? figure.title : figure.alternativeText),
+            ]
+            if let picture = pictures[number] {
+                entry["source"] = "data:image/svg+xml;base64," + Data(picture).base64EncodedString()
+            }
+            return entry
+        }
+        context["claims"] = run.claims.filter { $0.cell == index }.map(claim)
+        guard var html = try? MustacheTemplate(string: ReportTemplate.cell).render(context) else {
+            return ""
+        }
+        if !shown, let end = html.range(of: "</details>") { html = String(html[end.upperBound...]) }
+        return html
+    }
+
+    func claim(_ claim: ClaimRecord) -> [String: Any] {
+        [
+            "class": claim.holds ? "good" : "bad", "verdict": claim.holds ? "✓ holds:" : "✗ fails:",
+            "text": clean(claim.text), "evidence": clean(claim.evidence),
+        ]
+    }
+}
