@@ -9,7 +9,10 @@ struct StudyCommand: AsyncParsableCommand {
         commandName: "study",
         abstract: "Runs a Markdown study, records it, and runs it again to the same bits.",
         version: "0.1.0",
-        subcommands: [RunCommand.self, CheckCommand.self])
+        subcommands: [
+            RunCommand.self, CheckCommand.self, ReportCommand.self, ExportCommand.self,
+            VerifyCommand.self, InspectCommand.self,
+        ])
 }
 
 @main

@@ -69,6 +69,11 @@ extension BundlePlan {
                 BundleLayout.citation, Citation.cff(run), name: "citation",
                 about: "how to cite, in the Citation File Format",
                 mediaType: "application/yaml"))
+    }
+
+    /// The two files that speak of all others; written anew whenever files were added.
+    mutating func writeReadme() {
+        files.removeAll { $0.path == BundleLayout.checklists || $0.path == BundleLayout.readme }
         files.append(
             .text(
                 BundleLayout.checklists, Checklists.text(run, self), name: "checklists",
@@ -79,6 +84,13 @@ extension BundlePlan {
                 BundleLayout.readme, ReviewerReadme.text(run, self), name: "for the reviewer",
                 about: "what ran, what it costs to run again, how to verify and how to replay",
                 mediaType: "text/markdown", role: .readme))
+        guard let anonymizer else { return }
+        for index in files.indices.suffix(2) {
+            if case .bytes(let bytes) = files[index].source {
+                files[index].source = .bytes(
+                    Array(anonymizer.scrubbed(String(decoding: bytes, as: UTF8.self)).utf8))
+            }
+        }
     }
 
     private mutating func add(_ path: String, _ value: JSON, _ name: String, _ about: String) {

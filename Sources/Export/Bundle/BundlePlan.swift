@@ -29,6 +29,7 @@ package struct BundlePlan {
     /// Sentences for the researcher: what could not come along though nothing forbids it.
     package var notes: [String] = []
     let options: BundleOptions
+    let anonymizer: Anonymizer?
     /// Digests of weights that must not leave: whatever else holds the same bytes stays too.
     private var forbidden: Set<String> = []
 
@@ -40,6 +41,7 @@ package struct BundlePlan {
         sourceBundle: String?, options: BundleOptions, scratch: String
     ) throws {
         let anonymizer = options.isAnonymous ? Anonymizer(facts, root: store.root) : nil
+        self.anonymizer = anonymizer
         run = anonymizer?.scrubbed(facts) ?? facts
         self.options = options
         policy = try ReleasePolicy(facts, includesCompletions: options.completions)
@@ -56,6 +58,7 @@ package struct BundlePlan {
         if let anonymizer { files = try files.map { try anonymizer.scrubbed($0, notes: &notes) } }
         var seen: Set<String> = []
         files = files.filter { seen.insert(EntryNames.folded($0.path)).inserted }
+        writeReadme()
     }
 
     // MARK: Inputs and artifacts

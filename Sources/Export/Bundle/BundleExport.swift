@@ -1,0 +1,97 @@
+// From a run's name to what is ready to be written: facts, source tree, rows, report, plan. The command
+// shows the plan, then writes it.
+
+package import Provenance
+
+internal import Foundation
+
+/// A bundle about to be written, and the scratch folder that some of its files lie in until then.
+package final class BundleExport {
+    package let plan: BundlePlan
+    package let options: BundleOptions
+    private let scratch: String
+
+    /// - Parameters:
+    ///   - name: What ``Ledger/resolve(_:)`` takes.
+    ///   - root: The folder that the ledger lies in.
+    package init(_ name: String, in ledger: Ledger, root: String, options: BundleOptions) throws {
+        self.options = options
+        let folder = FileManager.default.temporaryDirectory.path + "/study-export-\(UUID().uuidString)"
+        scratch = folder
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        do {
+            let facts = try RunFacts(name, in: ledger)
+            guard facts.status != .running else {
+                throw ExportError(
+                    .content, "Run \(facts.id) is still going on.", where: facts.study,
+                    mend: "wait for its end, or stop it with Ctrl-C")
+            }
+            let source = try Self.checkOut(facts, root: root, into: folder + "/tree")
+            let store = RunStore(objects: ledger.objects, root: root)
+            var plan = try BundlePlan(
+                facts, store: store, sourceFiles: source, sourceBundle: nil, options: options,
+                scratch: folder)
+            if source.isEmpty { plan.notes.append("No commit is on record: the source is the study alone.") }
+            let anonymizer = options.isAnonymous ? Anonymizer(facts, root: root) : nil
+            let rows = folder + "/run.sqlite"
+            let hidesItems = !plan.policy.includesCompletions
+            _ = try ledger.extract(
+                facts.id, to: rows, hashing: hidesItems ? { ReleasePolicy.hash($0) } : nil,
+                scrubbing: anonymizer.map { anonymizer in { anonymizer.scrubbed($0) } })
+            plan.files.append(
+                PayloadFile(
+                    BundleLayout.rows, .file(rows, size: BundlePlan.size(rows) ?? 0), name: "rows",
+                    about: "the run's rows as a ledger of its own, which `study import` takes",
+                    mediaType: "application/vnd.sqlite3"))
+            let report = HTMLReport(plan.run, policy: plan.policy, version: options.softwareVersion)
+            plan.files.append(
+                PayloadFile(
+                    BundleLayout.report, .bytes(try report.html()), name: "report",
+                    about: "the executed study as one self-contained page", mediaType: "text/html",
+                    role: .report))
+            for (index, picture) in report.pictures {
+                plan.files.append(
+                    PayloadFile(
+                        "results/figures/\(index + 1).svg", .bytes(picture), name: plan.run.figures[index].title,
+                        about: plan.run.figures[index].alternativeText, mediaType: "image/svg+xml"))
+            }
+            plan.writeReadme()
+            self.plan = plan
+        } catch {
+            try? FileManager.default.removeItem(atPath: folder)
+            throw error
+        }
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: scratch) }
+
+    /// The tree that ran, where the repository still has it.
+    private static func checkOut(_ facts: RunFacts, root: String, into folder: String) throws
+        -> [(path: String, file: String)]
+    {
+        guard let commit = facts.snapshot ?? facts.commit else { return [] }
+        do {
+            try Checkout.write(commit: commit, of: root, into: folder)
+        } catch is ProvenanceError {
+            return []
+        }
+        return try filesBelow(folder).map { ($0, folder + "/" + $0) }
+    }
+
+    /// Writes the archive.
+    /// - Parameter key: A private key of ssh-keygen; nil for an unsigned bundle.
+    package func write(to path: String, format: ArchiveFormat, key: String? = nil) throws -> WrittenBundle {
+        try BundleWriter(
+            run: plan.run, files: plan.files, withheld: plan.withheld,
+            softwareVersion: options.softwareVersion, isThin: options.isThin,
+            sign: key.map { key in { try Signature.sign($0, key: key) } }
+        ).write(to: path, format: format)
+    }
+
+    /// The name of a bundle for which none was given: `artifacts/STUDY-RUN.tar.zst`.
+    package var defaultName: String {
+        let base = plan.run.study.split(separator: "/").last.map(String.init) ?? "run"
+        let stem = base.hasSuffix(".md") ? String(base.dropLast(3)) : base
+        return "\(stem)-\(plan.run.shortID).tar.zst"
+    }
+}
