@@ -26,7 +26,8 @@ struct ExportCommand: ParsableCommand {
     @Flag(help: "Leave out what can be fetched elsewhere, and say where in fetch.txt.")
     var thin = false
 
-    @Option(help: ArgumentHelp("Where the whole bundle's files will be, for --thin.", valueName: "url"))
+    @Option(
+        help: ArgumentHelp("Where the whole bundle's files will be, for --thin.", valueName: "url"))
     var fetchFrom: String?
 
     @Flag(help: "For double-blind review: without names, hosts, remotes and paths.")
@@ -78,9 +79,12 @@ struct ExportCommand: ParsableCommand {
             }
             let path = output ?? "artifacts/" + export.defaultName
             try FileManager.default.createDirectory(
-                at: URL(fileURLWithPath: path).deletingLastPathComponent(), withIntermediateDirectories: true)
+                at: URL(fileURLWithPath: path).deletingLastPathComponent(),
+                withIntermediateDirectories: true)
             let written = try export.write(to: path, format: ArchiveFormat(path: path)!, key: sign)
-            say("wrote \(path): \(written.fileCount) files, \(Words.bytes(written.identity.archiveBytes))")
+            say(
+                "wrote \(path): \(written.fileCount) files, \(Words.bytes(written.identity.archiveBytes))"
+            )
             say("sha256 of the tar within: \(written.identity.tarSHA256)")
             say("verify it: study verify \(path)")
             if options.json { JSONOutput.print(object(export, written)) }
@@ -92,7 +96,8 @@ struct ExportCommand: ParsableCommand {
             "run": export.plan.run.id, "policy": export.plan.policy.mode.rawValue,
             "reason": export.plan.policy.reason, "files": export.plan.files.count,
             "withheld": export.plan.withheld.map {
-                ["path": $0.path, "sha256": $0.sha256, "size": Int($0.size), "reason": $0.reason] as [String: Any]
+                ["path": $0.path, "sha256": $0.sha256, "size": Int($0.size), "reason": $0.reason]
+                    as [String: Any]
             }, "notes": export.plan.notes,
         ]
         if let written {

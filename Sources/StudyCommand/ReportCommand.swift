@@ -37,10 +37,12 @@ struct ReportCommand: ParsableCommand {
                 runs.append(facts)
             }
             let version = StudyCommand.configuration.version
-            let html = try runs.count == 1
+            let html =
+                try runs.count == 1
                 ? HTMLReport(runs[0], version: version).html()
                 : ComparisonReport(runs, version: version).html()
-            let path = output ?? "artifacts/report-" + runs.map(\.shortID).joined(separator: "-") + ".html"
+            let path =
+                output ?? "artifacts/report-" + runs.map(\.shortID).joined(separator: "-") + ".html"
             let url = URL(fileURLWithPath: path)
             try FileManager.default.createDirectory(
                 at: url.deletingLastPathComponent(), withIntermediateDirectories: true)

@@ -7,16 +7,23 @@ internal import Foundation
 
 /// What both commands take.
 struct BundleArguments: ParsableArguments {
-    @Argument(help: "A .tar.zst, .tar, .tar.gz or .zip, or the folder of an unpacked bag.", completion: .file())
+    @Argument(
+        help: "A .tar.zst, .tar, .tar.gz or .zip, or the folder of an unpacked bag.",
+        completion: .file())
     var bundle: String
 
-    @Option(help: ArgumentHelp("An allowed-signers file of ssh-keygen: the signature must be by one of them.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp(
+            "An allowed-signers file of ssh-keygen: the signature must be by one of them.",
+            valueName: "file"))
     var signers: String?
 
     @Option(help: ArgumentHelp("Refuse archives that unfold to more gigabytes.", valueName: "GB"))
     var maxSize: Int = 256
 
-    @Option(help: ArgumentHelp("Refuse archives that unfold to more times their size.", valueName: "times"))
+    @Option(
+        help: ArgumentHelp(
+            "Refuse archives that unfold to more times their size.", valueName: "times"))
     var maxRatio: Int = 250
 
     @Flag(help: "Print one JSON object, the last line of standard output.")
@@ -41,7 +48,9 @@ struct BundleArguments: ParsableArguments {
             return try BundleVerifier.verify(bundle, limits: limits, signers: signers)
         } catch {
             FileHandle.standardError.write(Data("\(error)\n".utf8))
-            if json { JSONOutput.print(["error": "\(error)", "status": Int(ExitStatus.wrongUsage)]) }
+            if json {
+                JSONOutput.print(["error": "\(error)", "status": Int(ExitStatus.wrongUsage)])
+            }
             throw ExitCode(ExitStatus.wrongUsage)
         }
     }
@@ -59,14 +68,20 @@ struct VerifyCommand: ParsableCommand {
         let found = try arguments.verification()
         let signature = Self.words(found.signature)
         if found.isWhole {
-            print("\(arguments.bundle) is whole: \(found.fileCount) files, \(Words.bytes(found.totalBytes)), every hash as exported")
+            print(
+                "\(arguments.bundle) is whole: \(found.fileCount) files, \(Words.bytes(found.totalBytes)), every hash as exported"
+            )
             if let hash = found.tarSHA256 { print("sha256 of the tar within: \(hash)") }
             print("signature: \(signature)")
             if !found.missing.isEmpty {
-                print("incomplete: \(found.missing.count) files are to be fetched (fetch.txt), \(Words.bytes(found.missing.reduce(0) { $0 + $1.size }))")
+                print(
+                    "incomplete: \(found.missing.count) files are to be fetched (fetch.txt), \(Words.bytes(found.missing.reduce(0) { $0 + $1.size }))"
+                )
             }
         } else {
-            print("\(arguments.bundle) is not what was exported: \(found.faults.count) \(found.faults.count == 1 ? "fault" : "faults")")
+            print(
+                "\(arguments.bundle) is not what was exported: \(found.faults.count) \(found.faults.count == 1 ? "fault" : "faults")"
+            )
             for fault in found.faults { print("  \(fault)") }
             print("  mend:  get the bundle again from its author; do not run it")
         }
@@ -78,7 +93,8 @@ struct VerifyCommand: ParsableCommand {
         switch signature {
         case nil: "none"
         case .trusted(let signer): "good, by \(signer)"
-        case .untrusted(let key): "good, by a key that nobody here vouched for: \(key) (name it with --signers)"
+        case .untrusted(let key):
+            "good, by a key that nobody here vouched for: \(key) (name it with --signers)"
         case .bad(let reason): "bad: \(reason)"
         case .unchecked(let reason): "not checked: \(reason)"
         }
@@ -107,9 +123,14 @@ struct InspectCommand: ParsableCommand {
     func run() throws {
         let found = try arguments.verification()
         guard found.isWhole, let view = BundleInspection(found) else {
-            for fault in found.faults.prefix(20) { FileHandle.standardError.write(Data("\(fault)\n".utf8)) }
-            FileHandle.standardError.write(Data("this bundle does not verify: `study verify` lists every fault\n".utf8))
-            if arguments.json { JSONOutput.print(["whole": false, "status": Int(ExitStatus.bundleRefused)]) }
+            for fault in found.faults.prefix(20) {
+                FileHandle.standardError.write(Data("\(fault)\n".utf8))
+            }
+            FileHandle.standardError.write(
+                Data("this bundle does not verify: `study verify` lists every fault\n".utf8))
+            if arguments.json {
+                JSONOutput.print(["whole": false, "status": Int(ExitStatus.bundleRefused)])
+            }
             throw ExitCode(ExitStatus.bundleRefused)
         }
         for line in view.lines(withCode: code) { print(line) }

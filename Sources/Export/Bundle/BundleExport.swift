@@ -16,7 +16,8 @@ package final class BundleExport {
     ///   - root: The folder that the ledger lies in.
     package init(_ name: String, in ledger: Ledger, root: String, options: BundleOptions) throws {
         self.options = options
-        let folder = FileManager.default.temporaryDirectory.path + "/study-export-\(UUID().uuidString)"
+        let folder =
+            FileManager.default.temporaryDirectory.path + "/study-export-\(UUID().uuidString)"
         scratch = folder
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         do {
@@ -31,7 +32,9 @@ package final class BundleExport {
             var plan = try BundlePlan(
                 facts, store: store, sourceFiles: source, sourceBundle: nil, options: options,
                 scratch: folder)
-            if source.isEmpty { plan.notes.append("No commit is on record: the source is the study alone.") }
+            if source.isEmpty {
+                plan.notes.append("No commit is on record: the source is the study alone.")
+            }
             let anonymizer = options.isAnonymous ? Anonymizer(facts, root: root) : nil
             let rows = folder + "/run.sqlite"
             let hidesItems = !plan.policy.includesCompletions
@@ -52,7 +55,8 @@ package final class BundleExport {
             for (index, picture) in report.pictures {
                 plan.files.append(
                     PayloadFile(
-                        "results/figures/\(index + 1).svg", .bytes(picture), name: plan.run.figures[index].title,
+                        "results/figures/\(index + 1).svg", .bytes(picture),
+                        name: plan.run.figures[index].title,
                         about: plan.run.figures[index].alternativeText, mediaType: "image/svg+xml"))
             }
             plan.writeReadme()
@@ -80,7 +84,9 @@ package final class BundleExport {
 
     /// Writes the archive.
     /// - Parameter key: A private key of ssh-keygen; nil for an unsigned bundle.
-    package func write(to path: String, format: ArchiveFormat, key: String? = nil) throws -> WrittenBundle {
+    package func write(to path: String, format: ArchiveFormat, key: String? = nil) throws
+        -> WrittenBundle
+    {
         try BundleWriter(
             run: plan.run, files: plan.files, withheld: plan.withheld,
             softwareVersion: options.softwareVersion, isThin: options.isThin,

@@ -32,9 +32,11 @@ package struct BundleInspection: Sendable {
             guard let value else { return [] }
             return (value.array ?? [value]).compactMap { $0[key: "@id"]?.string }
         }
-        guard let root = byID["./"], let main = ids(root[key: "mainEntity"]).first, let workflow = byID[main],
+        guard let root = byID["./"], let main = ids(root[key: "mainEntity"]).first,
+            let workflow = byID[main],
             let action = graph.first(where: {
-                $0[key: "@type"]?.string == "CreateAction" && ids($0[key: "instrument"]).first == main
+                $0[key: "@type"]?.string == "CreateAction"
+                    && ids($0[key: "instrument"]).first == main
             })
         else { return nil }
         totalBytes = found.totalBytes
@@ -46,10 +48,13 @@ package struct BundleInspection: Sendable {
         seconds = Self.seconds(action)
         for id in ids(workflow[key: "hasPart"]) {
             guard let cell = byID[id] else { continue }
-            let own = graph.first { ids($0[key: "instrument"]).first == id && $0[key: "@type"]?.string == "CreateAction" }
+            let own = graph.first {
+                ids($0[key: "instrument"]).first == id && $0[key: "@type"]?.string == "CreateAction"
+            }
             cells.append(
                 Cell(
-                    name: cell[key: "name"]?.string ?? id, lines: cell[key: "description"]?.string ?? "",
+                    name: cell[key: "name"]?.string ?? id,
+                    lines: cell[key: "description"]?.string ?? "",
                     code: cell[key: "text"]?.string ?? "", seconds: own.flatMap(Self.seconds)))
         }
         for id in ids(action[key: "environment"]) {
@@ -59,14 +64,19 @@ package struct BundleInspection: Sendable {
         }
         func files(_ list: [String]) -> [(String, String)] {
             list.compactMap { id in
-                guard let entity = byID[id], let size = entity[key: "contentSize"]?.string else { return nil }
+                guard let entity = byID[id], let size = entity[key: "contentSize"]?.string else {
+                    return nil
+                }
                 return (id.removingPercentEncoding ?? id, Words.bytes(Int64(size) ?? 0))
             }
         }
         inputs = files(ids(action[key: "object"]))
         outputs = files(ids(action[key: "result"]))
-        if let bytes = found.held["data/" + BundleLayout.policy], let release = JSON(parsing: bytes) {
-            policy = (release[key: "policy"]?.string ?? "") + ": " + (release[key: "reason"]?.string ?? "")
+        if let bytes = found.held["data/" + BundleLayout.policy], let release = JSON(parsing: bytes)
+        {
+            policy =
+                (release[key: "policy"]?.string ?? "") + ": "
+                + (release[key: "reason"]?.string ?? "")
             withheld = release[key: "withheld"]?.array?.compactMap { $0[key: "path"]?.string } ?? []
         }
     }
@@ -93,8 +103,14 @@ package struct BundleInspection: Sendable {
         ]
         out.append("cells     \(cells.count) would run, in this order:")
         for cell in cells {
-            out.append("  \(cell.name), \(cell.lines)" + (cell.seconds.map { ", \(Words.seconds($0))" } ?? ""))
-            if withCode { out += cell.code.split(separator: "\n", omittingEmptySubsequences: false).map { "      " + $0 } }
+            out.append(
+                "  \(cell.name), \(cell.lines)"
+                    + (cell.seconds.map { ", \(Words.seconds($0))" } ?? ""))
+            if withCode {
+                out += cell.code.split(separator: "\n", omittingEmptySubsequences: false).map {
+                    "      " + $0
+                }
+            }
         }
         out.append("reads     \(inputs.isEmpty ? "nothing" : "")")
         out += inputs.prefix(40).map { "  \($0.path), \($0.size)" }
@@ -105,7 +121,11 @@ package struct BundleInspection: Sendable {
             out += withheld.prefix(20).map { "  " + $0 }
         }
         return out.map { line in
-            String(String.UnicodeScalarView(line.unicodeScalars.map { $0.value < 0x20 || (0x7f...0x9f).contains($0.value) ? "\u{fffd}" : $0 }))
+            String(
+                String.UnicodeScalarView(
+                    line.unicodeScalars.map {
+                        $0.value < 0x20 || (0x7f...0x9f).contains($0.value) ? "\u{fffd}" : $0
+                    }))
         }
     }
 }

@@ -21,7 +21,9 @@ extension Ledger {
         }
         return try rethrowing(path) {
             var configuration = Configuration()
-            configuration.prepareDatabase { db in try db.execute(sql: "PRAGMA journal_mode = DELETE") }
+            configuration.prepareDatabase { db in
+                try db.execute(sql: "PRAGMA journal_mode = DELETE")
+            }
             let out = try DatabaseQueue(path: path, configuration: configuration)
             try Migrations.migrator.migrate(out)
             var changed = false
@@ -49,7 +51,8 @@ extension Ledger {
     /// The tables whose rows belong to a run. Verdicts stay: they are of later runs.
     private static let extractedTables = [
         "parameter", "tolerance", "environment", "change", "omission", "cell", "output", "claim",
-        "inline_value", "artifact", "artifact_file", "figure", "item", "input", "input_file", "stream",
+        "inline_value", "artifact", "artifact_file", "figure", "item", "input", "input_file",
+        "stream",
         "digest", "failure",
     ]
 
@@ -58,17 +61,22 @@ extension Ledger {
             try db.columns(in: table).map(\.name).filter { $0 != left }.joined(separator: ", ")
         }
         try db.execute(
-            sql: "INSERT INTO source SELECT t.* FROM other.source t JOIN other.run r ON r.source = t.sha256 WHERE r.number = ?",
+            sql:
+                "INSERT INTO source SELECT t.* FROM other.source t JOIN other.run r ON r.source = t.sha256 WHERE r.number = ?",
             arguments: [number])
-        let run = try db.columns(in: "run").map(\.name).filter { $0 != "number" && $0 != "imported" }
-            .joined(separator: ", ")
+        let run = try db.columns(in: "run").map(\.name).filter {
+            $0 != "number" && $0 != "imported"
+        }
+        .joined(separator: ", ")
         try db.execute(
-            sql: "INSERT INTO run (number, imported, \(run)) SELECT 1, NULL, \(run) FROM other.run WHERE number = ?",
+            sql:
+                "INSERT INTO run (number, imported, \(run)) SELECT 1, NULL, \(run) FROM other.run WHERE number = ?",
             arguments: [number])
         for table in extractedTables {
             let names = try columns(table, without: "run")
             try db.execute(
-                sql: "INSERT INTO \(table) (run, \(names)) SELECT 1, \(names) FROM other.\(table) WHERE run = ?",
+                sql:
+                    "INSERT INTO \(table) (run, \(names)) SELECT 1, \(names) FROM other.\(table) WHERE run = ?",
                 arguments: [number])
         }
         // Series are numbered anew, in their order.
@@ -79,19 +87,23 @@ extension Ledger {
             db, sql: "SELECT id FROM other.series WHERE run = ? ORDER BY id", arguments: [number])
         for (index, row) in rows.enumerated() {
             try db.execute(
-                sql: "INSERT INTO series (id, run, sealed, \(names)) SELECT ?, 1, 0, \(names) FROM other.series WHERE id = ?",
+                sql:
+                    "INSERT INTO series (id, run, sealed, \(names)) SELECT ?, 1, 0, \(names) FROM other.series WHERE id = ?",
                 arguments: [index + 1, row])
             for table in ["point", "proportion"] {
                 let names = try columns(table, without: "series")
                 try db.execute(
-                    sql: "INSERT INTO \(table) (series, \(names)) SELECT ?, \(names) FROM other.\(table) WHERE series = ?",
+                    sql:
+                        "INSERT INTO \(table) (series, \(names)) SELECT ?, \(names) FROM other.\(table) WHERE series = ?",
                     arguments: [index + 1, row])
             }
         }
     }
 
-    private static func hashRestricted(_ db: Database, _ hashing: (String) -> String) throws -> Bool {
-        let rows = try Row.fetchAll(db, sql: "SELECT ordinal, prompt, answer FROM item WHERE restricted")
+    private static func hashRestricted(_ db: Database, _ hashing: (String) -> String) throws -> Bool
+    {
+        let rows = try Row.fetchAll(
+            db, sql: "SELECT ordinal, prompt, answer FROM item WHERE restricted")
         for row in rows {
             try db.execute(
                 sql: "UPDATE item SET prompt = ?, answer = ? WHERE run = 1 AND ordinal = ?",
@@ -103,10 +115,13 @@ extension Ledger {
     /// Every text, and every output that is text.
     private static func scrub(_ db: Database, _ scrubbing: (String) -> String) throws {
         for table in ["source", "run"] + extractedTables {
-            for column in try db.columns(in: table) where column.type == "TEXT" && column.name != "id" && column.name != "sha256" {
+            for column in try db.columns(in: table)
+            where column.type == "TEXT" && column.name != "id" && column.name != "sha256" {
                 for text in try String.fetchAll(
-                    db, sql: "SELECT DISTINCT \(column.name) FROM \(table) WHERE \(column.name) IS NOT NULL")
-                {
+                    db,
+                    sql:
+                        "SELECT DISTINCT \(column.name) FROM \(table) WHERE \(column.name) IS NOT NULL"
+                ) {
                     let clean = scrubbing(text)
                     guard clean != text else { continue }
                     try db.execute(
@@ -133,8 +148,10 @@ extension Ledger {
                 db, sql: "SELECT status, ended, sha256, headline FROM other.seal WHERE run = ?",
                 arguments: [number])
         else { return }
-        let own = try isChanged
-            ? Provenance.Seal.digest(db, run: 1, status: seal[0], ended: seal[1]) : seal[2] as String
+        let own =
+            try isChanged
+            ? Provenance.Seal.digest(db, run: 1, status: seal[0], ended: seal[1])
+            : seal[2] as String
         try db.execute(sql: "UPDATE series SET sealed = 1")
         try db.execute(
             sql: "INSERT INTO seal VALUES (1, ?, ?, ?, ?)",
@@ -146,7 +163,9 @@ extension Ledger {
     private static func forgetVersion(_ path: String) throws {
         guard let file = FileHandle(forUpdatingAtPath: path) else { return }
         defer { try? file.close() }
-        for (offset, bytes) in [(24, [0, 0, 0, 1]), (92, [0, 0, 0, 1, 0, 0, 0, 0])] as [(UInt64, [UInt8])] {
+        for (offset, bytes) in [(24, [0, 0, 0, 1]), (92, [0, 0, 0, 1, 0, 0, 0, 0])]
+            as [(UInt64, [UInt8])]
+        {
             try file.seek(toOffset: offset)
             try file.write(contentsOf: bytes)
         }
