@@ -83,6 +83,11 @@ import Testing
         #expect(seeds.count(above: 2.5) == 3)
         #expect(seeds.difference(from: AcrossSeeds([1, 1, 1, 1, 1])).values == [0, 1, 2, 3, 4])
     }
+    @Test func `of shares never leaves 0 to 1`() {
+        let shares = AcrossSeeds(
+            [0, 20, 0].map { Proportion(count: $0, total: 20, judge: "j") })
+        #expect(shares.interval == 0...1)
+    }
     @Test func `has no interval from one seed`() {
         #expect(AcrossSeeds([0.5]).interval == nil)
         #expect(AcrossSeeds([0.5]).description == "0.500 (one seed, so no interval)")

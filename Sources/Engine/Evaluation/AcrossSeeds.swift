@@ -3,6 +3,8 @@
 /// A quantity measured once for each seed: its mean, its spread, and Student's interval of the mean.
 public struct AcrossSeeds: Sendable, Hashable, CustomStringConvertible {
     public var values: [Double]
+    /// Where a mean must lie: 0 to 1 for shares, anywhere else.
+    private var bounds = -Double.infinity...Double.infinity
 
     /// - Precondition: At least one value.
     public init(_ values: [Double]) {
@@ -10,8 +12,11 @@ public struct AcrossSeeds: Sendable, Hashable, CustomStringConvertible {
         self.values = values
     }
 
-    /// The shares of a rate, one for each seed.
-    public init(_ proportions: [Proportion]) { self.init(proportions.map(\.share)) }
+    /// The shares of a rate, one for each seed; the mean's interval is cut at 0 and 1.
+    public init(_ proportions: [Proportion]) {
+        self.init(proportions.map(\.share))
+        bounds = 0...1
+    }
 
     public var mean: Double { values.reduce(0, +) / Double(values.count) }
 
@@ -24,14 +29,13 @@ public struct AcrossSeeds: Sendable, Hashable, CustomStringConvertible {
     }
 
     /// The 95 % interval of the mean, `mean ± t · s / √n` with n − 1 degrees of freedom; `nil` with one
-    /// seed, which says nothing of the spread. Seeds are few and shares are bounded, so it is a rough guide
-    /// and may reach beyond 0 or 1.
+    /// seed, which says nothing of the spread. Seeds are few and shares are bounded, so it is a rough guide.
     public var interval: ClosedRange<Double>? {
         guard values.count > 1 else { return nil }
         let half =
             studentQuantile(0.975, degreesOfFreedom: values.count - 1) * standardDeviation
             / Double(values.count).squareRoot()
-        return (mean - half)...(mean + half)
+        return max(bounds.lowerBound, mean - half)...min(bounds.upperBound, mean + half)
     }
 
     /// This arm minus another on the same seeds.
