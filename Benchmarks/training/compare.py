@@ -3,9 +3,8 @@
 
     python3 Benchmarks/training/compare.py [--rounds 7] [--sizes 15m,110m] [--steps 4] [--only lora,full,generate]
 
-Builds our driver (swift build -c release --product training-bench), makes a virtual environment in
-Benchmarks/.venv with torch, transformers and peft from PyPI, clears OPENBLAS_* and MKL_* from the environment, and
-prints medians, spread and ratios as a Markdown table. Peers run as installed, and again with MKL's AVX-512 path
+Builds our driver (swift build -c release --product training-bench), takes torch, transformers and peft from PyPI
+(Benchmarks/peers.py), and prints medians, spread and ratios. Peers run as installed, and again with MKL's AVX-512 path
 (MKL_ENABLE_INSTRUCTIONS), in bf16, and under bf16 autocast.
 """
 import argparse
@@ -17,9 +16,8 @@ import subprocess
 import sys
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
-VENV = os.environ.get("STUDY_PEERS", os.path.join(ROOT, "Benchmarks", ".venv"))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import peers
 SIZES = {
     "15m": dict(hidden_size=288, num_hidden_layers=6, num_attention_heads=6, intermediate_size=768, batch=8),
     "110m": dict(hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=2048, batch=4),
@@ -75,26 +73,19 @@ def peer(size, mode, count):
     print(json.dumps(result))
 
 
-def clean_environment(**extra):
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("OPENBLAS_", "MKL_", "OMP_", "STUDY_"))}
-    return {**kept, "OMP_NUM_THREADS": str(THREADS), "STUDY_THREADS": str(THREADS), "HF_HUB_OFFLINE": "1",
-            "TRANSFORMERS_VERBOSITY": "error", **extra}
-
-
 def last_line(command, **extra):
-    out = subprocess.run(command, env=clean_environment(**extra), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
+    out = subprocess.run(
+        command, env=peers.clean_environment(OMP_NUM_THREADS=THREADS, STUDY_THREADS=THREADS, HF_HUB_OFFLINE=1, TRANSFORMERS_VERBOSITY="error", **extra),
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
     return json.loads(out.stdout.decode().strip().splitlines()[-1])
 
 
 def setup():
-    python = os.path.join(VENV, "bin", "python")
-    if not os.path.exists(python):
-        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "torch", "transformers", "peft"], check=True)
+    python = peers.install("torch", "transformers", "peft")
     driver = os.environ.get("STUDY_TRAINING_BENCH")
     if not driver:
-        subprocess.run(["swift", "build", "-c", "release", "--product", "training-bench"], cwd=ROOT, check=True)
-        driver = os.path.join(ROOT, ".build", "release", "training-bench")
+        subprocess.run(["swift", "build", "-c", "release", "--product", "training-bench"], cwd=peers.ROOT, check=True)
+        driver = os.path.join(peers.ROOT, ".build", "release", "training-bench")
     return python, driver
 
 
@@ -140,14 +131,14 @@ def main():
             for _ in range(options.rounds):
                 for name, run in runs.items():
                     measurements.setdefault((size, group, name), []).append(run())
-    print("| size | work | who | tokens/s, median | spread | peak MB | first step s | ours / it |")
-    print("|---|---|---|---|---|---|---|---|")
-    for (size, group, name), rows in measurements.items():
-        rates = [r["tokens_per_s"] for r in rows]
-        mine = statistics.median(r["tokens_per_s"] for r in measurements[(size, group, "ours f32")])
-        first = f"{statistics.median(r['first_step_s'] for r in rows):.2f}" if "first_step_s" in rows[0] else ""
-        print(f"| {size} | {group} | {name} | {statistics.median(rates):,.0f} | {min(rates):,.0f} to {max(rates):,.0f} "
-              f"| {statistics.median(r['peak_mb'] for r in rows):,.0f} | {first} | {mine / statistics.median(rates):.2f} |")
+    print(peers.machine())
+    works = dict.fromkeys((size, work) for size, work, _ in measurements)
+    for size, work in works:
+        rows = {who: r for (s, w, who), r in measurements.items() if (s, w) == (size, work)}
+        peers.table(f"{size}, {work}", "tokens/s", [(who, [r["tokens_per_s"] for r in runs]) for who, runs in rows.items()])
+        for who, runs in rows.items():
+            first = f", first step done after {statistics.median(r['first_step_s'] for r in runs):.2f} s" if "first_step_s" in runs[0] else ""
+            print(f"    {who}: peak {statistics.median(r['peak_mb'] for r in runs):,.0f} MB{first}")
     if options.json:
         with open(options.json, "w", encoding="utf-8") as f:
             json.dump([{"size": s, "work": g, "who": w, "runs": r} for (s, g, w), r in measurements.items()], f, indent=1)

@@ -107,7 +107,7 @@ package struct Transformer {
     }
 
     /// √hidden rounded to the weights' type, as the reference rounds it: 45.25 for 2048 in bf16.
-    static func embeddingScale(_ hidden: Int, _ dtype: DType) -> Float {
+    package static func embeddingScale(_ hidden: Int, _ dtype: DType) -> Float {
         let root = Float(Double(hidden).squareRoot())
         if dtype == .f32 { return root }
         var tensor = Tensor([root], shape: [1]).converted(to: dtype)
