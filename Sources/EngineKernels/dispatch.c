@@ -1,7 +1,9 @@
 // Which variant of the kernels this process uses: chosen once, from the CPU's features and the
 // environment variable STUDY_KERNELS (avx512, avx2 or scalar), which can only choose a lower one.
+#define _GNU_SOURCE  // dladdr
 #include "EngineKernels.h"
 #include "simd_types.h"
+#include <dlfcn.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -52,4 +54,9 @@ bool ek_use_kernels(const char *name) {
         }
     }
     return false;
+}
+
+const char *ek_library_of(const void *address) {
+    Dl_info information;
+    return dladdr(address, &information) != 0 ? information.dli_fname : NULL;
 }

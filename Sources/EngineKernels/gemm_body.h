@@ -164,14 +164,25 @@ void EK(gemm_pack)(
     }
 }
 
+/// Stored rows `row` ..< `row + rows` as f32, one after another.
+void EK(gemm_decode)(const ek_matrix *x, long row, long rows, long columns, float *to) {
+    for (long i = 0; i < rows; i++) {
+        for (long j = 0; j < columns; j += 16) {
+            long n = columns - j < 16 ? columns - j : 16;
+            vf_store_n(to + i * columns + j, load_elements(x, x->dtype, row + i, j, n), n);
+        }
+    }
+}
+
 // MARK: The micro-kernel
 
-/// c[mr, 16 nv] (+)= a panel · b panel, kc long. `columns` of the last lanes are C's.
+/// c[mr, 16 nv] (+)= a · b over kc. Element (i, p) of a is a[i * aRow + p * aStep], row p of b begins at
+/// b + p * bStep. `columns` of the lanes are C's.
 EK_INLINE void micro(
-    int mr, int nv, long kc, const float *restrict a, const float *restrict b, float *restrict c,
-    long ldc, long columns, bool accumulate
+    int mr, int nv, long kc, const float *restrict a, long aRow, long aStep,
+    const float *restrict b, long bStep, float *restrict c, long ldc, long columns, bool accumulate
 ) {
-    vf acc[MR][NV];
+    vf acc[16][2];
     bool whole = columns == nv * EK_LANES;
     if (accumulate) {
         EK_UNROLL for (int i = 0; i < mr; i++) {
@@ -186,15 +197,20 @@ EK_INLINE void micro(
             EK_UNROLL for (int v = 0; v < nv; v++) acc[i][v] = (vf){0};
         }
     }
+    // The tile below is next: its C is on its way while this one is computed.
+    EK_UNROLL for (int i = 0; i < mr; i++) {
+        __builtin_prefetch(c + (mr + i) * ldc, 1);
+        if (nv == 2) __builtin_prefetch(c + (mr + i) * ldc + EK_LANES, 1);
+    }
     for (long p = 0; p < kc; p++) {
-        vf w[NV];
+        vf w[2];
         EK_UNROLL for (int v = 0; v < nv; v++) w[v] = vf_load(b + v * EK_LANES);
         EK_UNROLL for (int i = 0; i < mr; i++) {
-            vf x = vf_set(a[i]);
+            vf x = vf_set(a[i * aRow]);
             EK_UNROLL for (int v = 0; v < nv; v++) acc[i][v] = vf_fma(x, w[v], acc[i][v]);
         }
-        a += mr;
-        b += nv * EK_LANES;
+        a += aStep;
+        b += bStep;
     }
     EK_UNROLL for (int i = 0; i < mr; i++) {
         EK_UNROLL for (int v = 0; v < nv; v++) {
@@ -205,11 +221,11 @@ EK_INLINE void micro(
     }
 }
 
-#define EK_MICRO(mr)                                                                   \
-    case mr:                                                                           \
-        if (NV == 2 && columns > EK_LANES)                                             \
-            micro(mr, NV, kc, a, b, c, ldc, columns, accumulate);                      \
-        else micro(mr, 1, kc, a, b, c, ldc, columns, accumulate);                      \
+#define EK_MICRO(mr)                                                                            \
+    case mr:                                                                                    \
+        if (NV == 2 && columns > EK_LANES)                                                      \
+            micro(mr, NV, kc, a, 1, mr, b, NV * EK_LANES, c, ldc, columns, accumulate);         \
+        else micro(mr, 1, kc, a, 1, mr, b, EK_LANES, c, ldc, columns, accumulate);              \
         break;
 
 static __attribute__((noinline)) void micro_rows(
@@ -232,12 +248,137 @@ static __attribute__((noinline)) void micro_rows(
 void EK(gemm_tile)(
     long m, long n, long kc, const float *a, const float *b, float *c, long ldc, bool accumulate
 ) {
-    for (long j = 0; j < n; j += NV * EK_LANES) {
-        long columns = n - j < NV * EK_LANES ? n - j : NV * EK_LANES;
-        for (long i = 0; i < m; i += MR) {
-            long rows = m - i < MR ? m - i : MR;
+    enum { NR = NV * EK_LANES };
+    // A short product is bound by C: walk along its rows. A long one by B's panel: stay with it.
+    bool along = kc <= 64;
+    long steps = along ? (m + MR - 1) / MR : (n + NR - 1) / NR;
+    for (long outer = 0; outer < steps; outer++) {
+        long inner = along ? (n + NR - 1) / NR : (m + MR - 1) / MR;
+        for (long step = 0; step < inner; step++) {
+            long i = (along ? outer : step) * MR, j = (along ? step : outer) * NR;
             micro_rows(
-                rows, kc, a + i * kc, b + j * kc, c + i * ldc + j, ldc, columns, accumulate);
+                m - i < MR ? m - i : MR, kc, a + i * kc, b + j * kc, c + i * ldc + j, ldc,
+                n - j < NR ? n - j : NR, accumulate);
         }
+    }
+}
+
+// MARK: Thin products: an operand that is used by few rows or columns is read where it lies
+
+/// C[rows, n ≤ 32] (+)= A · B with A f32 as it lies (aRow, aStep as in `micro`) and B packed in one
+/// panel of `lanes` (16 or 32).
+void EK(gemm_narrow)(
+    long rows, long n, long kc, const float *a, long aRow, long aStep, const float *b, long lanes,
+    float *c, long ldc, bool accumulate
+) {
+    enum { R = EK_AVX512 ? 8 : 4 };
+    long i = 0;
+    for (; i + R <= rows; i += R) {
+        if (lanes == 32) {
+            // Two halves where the registers do not hold both.
+            if (EK_AVX512) {
+                micro(R, 2, kc, a + i * aRow, aRow, aStep, b, 32, c + i * ldc, ldc, n, accumulate);
+            } else {
+                micro(R, 1, kc, a + i * aRow, aRow, aStep, b, 32, c + i * ldc, ldc, 16, accumulate);
+                micro(
+                    R, 1, kc, a + i * aRow, aRow, aStep, b + 16, 32, c + i * ldc + 16, ldc, n - 16,
+                    accumulate);
+            }
+        } else {
+            micro(R, 1, kc, a + i * aRow, aRow, aStep, b, 16, c + i * ldc, ldc, n, accumulate);
+        }
+    }
+    for (; i < rows; i++) {
+        micro(
+            1, 1, kc, a + i * aRow, aRow, aStep, b, lanes, c + i * ldc, ldc, n < 16 ? n : 16,
+            accumulate);
+        if (n > 16) {
+            micro(
+                1, 1, kc, a + i * aRow, aRow, aStep, b + 16, lanes, c + i * ldc + 16, ldc, n - 16,
+                accumulate);
+        }
+    }
+}
+
+/// C[m, columns] (+)= A · B with B f32 rows as they lie, `bStep` apart, and A packed in panels of
+/// `gemm_low_rows` (the last as wide as its rows); whole vectors of B are read, so `columns` is a
+/// multiple of 16.
+enum { LOW = EK_AVX512 ? 16 : 4 };
+void EK(gemm_low_rows)(int *rows) { *rows = LOW; }
+void EK(gemm_low)(
+    long m, long columns, long kc, const float *a, const float *b, long bStep, float *c, long ldc,
+    bool accumulate
+) {
+    for (long j = 0; j < columns; j += EK_LANES) {
+        long i = 0;
+        for (; i + LOW <= m; i += LOW) {
+            micro(
+                LOW, 1, kc, a + i * kc, 1, LOW, b + j, bStep, c + i * ldc + j, ldc, EK_LANES,
+                accumulate);
+        }
+        switch (m - i) {
+#define EK_LOW(r)                                                                               \
+    case r:                                                                                     \
+        micro(r, 1, kc, a + i * kc, 1, r, b + j, bStep, c + i * ldc + j, ldc, 16, accumulate);  \
+        break;
+            EK_LOW(1) EK_LOW(2) EK_LOW(3)
+#if EK_AVX512
+            EK_LOW(4) EK_LOW(5) EK_LOW(6) EK_LOW(7) EK_LOW(8) EK_LOW(9) EK_LOW(10) EK_LOW(11)
+            EK_LOW(12) EK_LOW(13) EK_LOW(14) EK_LOW(15)
+#endif
+        }
+    }
+}
+
+/// C[m ≤ 4, 16] (+)= x · Wᵀ for sixteen stored rows of W (of any type) from `row`, `rows` of them used:
+/// each block of 16 × 16 is decoded and transposed in registers and used there.
+EK_INLINE void vector_rows(
+    int m, const ek_matrix *w, ek_dtype dtype, long row, long rows, long k, const float *x, long ldx,
+    float *c, long ldc, bool accumulate
+) {
+    vf acc[4];
+    EK_UNROLL for (int i = 0; i < m; i++) {
+        acc[i] = accumulate ? vf_load_n(c + i * ldc, rows) : (vf){0};
+    }
+    for (long p = 0; p < k; p += 16) {
+        long n = k - p < 16 ? k - p : 16;
+        vf r[16];
+        if (n == 16 && rows == 16) {
+            EK_UNROLL for (int j = 0; j < 16; j++) r[j] = load_elements(w, dtype, row + j, p, 16);
+            vf_transpose(r);
+            EK_UNROLL for (int q = 0; q < 16; q++) {
+                EK_UNROLL for (int i = 0; i < m; i++) {
+                    acc[i] = vf_fma(vf_set(x[i * ldx + p + q]), r[q], acc[i]);
+                }
+            }
+        } else {
+            for (int j = 0; j < 16; j++) {
+                r[j] = j < rows ? load_elements(w, dtype, row + j, p, n) : (vf){0};
+            }
+            vf_transpose(r);
+            for (long q = 0; q < n; q++) {
+                EK_UNROLL for (int i = 0; i < m; i++) {
+                    acc[i] = vf_fma(vf_set(x[i * ldx + p + q]), r[q], acc[i]);
+                }
+            }
+        }
+    }
+    EK_UNROLL for (int i = 0; i < m; i++) vf_store_n(c + i * ldc, acc[i], rows);
+}
+
+void EK(gemm_vector)(
+    long m, const ek_matrix *w, long row, long rows, long k, const float *x, long ldx, float *c,
+    long ldc, bool accumulate
+) {
+    for (long j = 0; j < rows; j += 16) {
+        long n = rows - j < 16 ? rows - j : 16;
+#define EK_VECTOR(m, t) \
+    case m: vector_rows(m, w, t, row + j, n, k, x, ldx, c + j, ldc, accumulate); break;
+#define EK_CASE(t)                                                                              \
+    case t: switch (m) { EK_VECTOR(1, t) EK_VECTOR(2, t) EK_VECTOR(3, t) EK_VECTOR(4, t) } break;
+        switch (w->dtype) {
+            EK_CASE(EK_F32) EK_CASE(EK_BF16) EK_CASE(EK_F16) EK_CASE(EK_I8) EK_CASE(EK_NF4)
+        }
+#undef EK_CASE
     }
 }

@@ -3,6 +3,7 @@
 #include "EngineKernels.h"
 #include "variant_avx512.h"
 #include "gemm_body.h"
+#include "elementwise_body.h"
 #include "move_body.h"
 #include "random_body.h"
 #include "variant_end.h"

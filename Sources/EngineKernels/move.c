@@ -7,10 +7,10 @@ EK_DISPATCH(
     (long rows, long columns, const float *from, long fromStride, float *to, long toStride),
     (rows, columns, from, fromStride, to, toStride))
 EK_DISPATCH(
-    void, widen, (ptrdiff_t count, ek_dtype kind, const void *from, float *to),
+    void, widen_range, (ptrdiff_t count, ek_dtype kind, const void *from, float *to),
     (count, kind, from, to))
 EK_DISPATCH(
-    void, narrow, (ptrdiff_t count, ek_dtype kind, const float *from, void *to),
+    void, narrow_range, (ptrdiff_t count, ek_dtype kind, const float *from, void *to),
     (count, kind, from, to))
 
 enum { side = 64 };  // a tile of 64 × 64 reads and writes whole cache lines

@@ -23,7 +23,7 @@ void EK(transpose_block)(
 }
 
 /// `count` elements to f32; `kind` is an ek_dtype of F32, BF16 or F16.
-void EK(widen)(ptrdiff_t count, ek_dtype kind, const void *from, float *to) {
+void EK(widen_range)(ptrdiff_t count, ek_dtype kind, const void *from, float *to) {
     const uint16_t *p = from;
     for (ptrdiff_t i = 0; i < count; i += 16) {
         long n = count - i < 16 ? count - i : 16;
@@ -37,7 +37,7 @@ void EK(widen)(ptrdiff_t count, ek_dtype kind, const void *from, float *to) {
 }
 
 /// `count` elements from f32 to BF16 or F16, to nearest, ties to even.
-void EK(narrow)(ptrdiff_t count, ek_dtype kind, const float *from, void *to) {
+void EK(narrow_range)(ptrdiff_t count, ek_dtype kind, const float *from, void *to) {
     uint16_t *p = to;
     for (ptrdiff_t i = 0; i < count; i += 16) {
         long n = count - i < 16 ? count - i : 16;

@@ -1,6 +1,8 @@
 // Opens the AVX2 variant: what follows is compiled for it, until variant_end.h.
 #include "simd_types.h"
 #define EK_SUFFIX _avx2
+#define EK_AVX512 0
 #define EK_AVX2 1
+#define EK_SCALAR 0
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
 #include "simd.h"

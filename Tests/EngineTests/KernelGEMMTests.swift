@@ -42,7 +42,8 @@ func bits(_ tensor: Tensor) -> [UInt32] {
     /// Every transpose, accumulation and shape, with rows further apart than they are long.
     @Test(arguments: [
         [0, 5, 3], [5, 0, 3], [5, 3, 0], [1, 1, 1], [1, 17, 33], [3, 2, 1], [16, 16, 16],
-        [14, 32, 256],
+        [14, 32, 256], [4, 40, 700], [3, 16, 33], [130, 32, 513], [70, 20, 100], [20, 300, 300],
+        [16, 257, 270],
         [15, 33, 257], [29, 129, 513], [64, 48, 64], [70, 5, 600], [2, 300, 40], [33, 8, 100],
         [60, 200, 9],
     ]) func `is one ascending chain of fused multiply-adds, whatever computes it`(size: [Int]) {
@@ -84,4 +85,78 @@ func bits(_ tensor: Tensor) -> [UInt32] {
             }
         }
     }
+
+    /// int8, NF4, bf16 and f16 operands give what their f32 values give, whether x · Wᵀ or g · W.
+    @Test(arguments: [[20, 64, 192], [3, 33, 128], [40, 70, 90], [1, 16, 64]])
+    func `decodes narrow weights to the bits of the widened ones`(size: [Int]) {
+        let (rows, output, input) = (size[0], size[1], size[2])
+        let codes = randomTensor([output, input], name: "codes").values.map {
+            Int8(max(-127, min(127, $0 * 40)))
+        }
+        var bytes = Tensor(zeros: [output, input], dtype: .i8)
+        bytes.withUnsafeMutableBytes { to in codes.withUnsafeBytes { to.copyMemory(from: $0) } }
+        let absmax = randomTensor([output], name: "absmax").magnitudes()
+        let scales = absmax.values
+        let int8 = Weight.int8(Int8Matrix(codes: bytes, absmax: absmax))
+        let wide = codes.enumerated().map { Float($1) * scales[$0 / input] / 127 }
+
+        var packed = Tensor(zeros: [output * input / 2], dtype: .u8)
+        let nibbles = codes.map { UInt8(bitPattern: $0) & 15 }
+        packed.withUnsafeMutableBytes { to in
+            for i in to.indices { to[i] = nibbles[2 * i] << 4 | nibbles[2 * i + 1] }
+        }
+        let blocks = randomTensor([(output * input + 63) / 64], name: "blocks").magnitudes()
+        let nf4 = Weight.nf4(NF4Matrix(shape: [output, input], packed: packed, absmax: blocks))
+        let nf4Wide = nibbles.enumerated().map { nf4Values[Int($1)] * blocks.values[$0 / 64] }
+
+        let half = randomTensor([output, input], name: "half")
+        let cases: [(String, Weight, Tensor)] = [
+            ("int8", int8, Tensor(wide, shape: [output, input])),
+            ("nf4", nf4, Tensor(nf4Wide, shape: [output, input])),
+            (
+                "bf16", .dense(half.converted(to: .bf16)),
+                half.converted(to: .bf16).converted(to: .f32)
+            ),
+            ("f16", .dense(half.converted(to: .f16)), half.converted(to: .f16).converted(to: .f32)),
+        ]
+        let x = randomTensor([rows, input], name: "x"), g = randomTensor([rows, output], name: "g")
+        for (name, weight, dense) in cases {
+            let forward = bits(matmulTransposed(x, dense)), backward = bits(matmul(g, dense))
+            onEveryKernel { setting in
+                #expect(bits(linear(x, weight)) == forward, "\(name), \(setting)")
+                var result = Tensor(zeros: [rows, input])
+                result.withUnsafeMutableFloats { c in
+                    g.withOperand { g in
+                        weight.withOperand(transposed: false) { w in
+                            ek_gemm(rows, input, output, g, w, c.baseAddress, input, false)
+                        }
+                    }
+                }
+                #expect(bits(result) == backward, "\(name), \(setting)")
+            }
+        }
+    }
+
+    @Test func `a batch gives what its products give one by one`() {
+        let a = randomTensor([5, 9, 20], name: "a"), b = randomTensor([5, 20, 33], name: "b")
+        let batch = matmul(a, b).values
+        for i in 0..<5 {
+            let x = Tensor(Array(a.values[i * 180..<(i + 1) * 180]), shape: [9, 20])
+            let y = Tensor(Array(b.values[i * 660..<(i + 1) * 660]), shape: [20, 33])
+            #expect(matmul(x, y).values == Array(batch[i * 297..<(i + 1) * 297]))
+        }
+    }
+
+    @Test func `names both shapes when they do not fit`() async {
+        await #expect(processExitsWith: .failure) {
+            _ = matmul(Tensor(zeros: [16, 768]), Tensor(zeros: [512, 768]))
+        }
+    }
 }
+
+private let nf4Values: [Float] = [
+    -1, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635,
+    -0.18477343022823334, -0.09105003625154495, 0, 0.07958029955625534, 0.16093020141124725,
+    0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941,
+    0.7229568362236023, 1,
+]

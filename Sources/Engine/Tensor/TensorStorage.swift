@@ -1,10 +1,6 @@
 // The bytes behind a tensor: owned memory, or a window on something that another object keeps alive
 // (a mapped checkpoint). What the bytes mean is Tensor's affair.
 
-#if canImport(Glibc)
-    import Glibc
-#endif
-
 /// A block of bytes, 64-byte aligned where we allocated it.
 ///
 /// `@unchecked Sendable`: the bytes are written only through a `Tensor` that holds the sole reference
@@ -20,10 +16,7 @@ public final class TensorStorage: @unchecked Sendable {
     /// Memory of our own, uninitialized.
     package init(byteCount: Int) {
         self.byteCount = byteCount
-        var pointer: UnsafeMutableRawPointer?
-        let status = posix_memalign(&pointer, 64, max(byteCount, 64))
-        precondition(status == 0, "out of memory: a tensor of \(byteCount) bytes was refused")
-        base = pointer!
+        base = allocateTensorBytes(byteCount)
         owner = nil
     }
 
@@ -35,6 +28,6 @@ public final class TensorStorage: @unchecked Sendable {
     }
 
     deinit {
-        if owner == nil { free(base) }
+        if owner == nil { releaseTensorBytes(base, byteCount) }
     }
 }

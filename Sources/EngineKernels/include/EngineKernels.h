@@ -65,6 +65,17 @@ void ek_gemm(
 /// Independent products (attention's heads), spread over the threads. No C overlaps another's.
 void ek_gemm_batch(ptrdiff_t count, const ek_gemm_call *_Nonnull calls);
 
+/// `cblas_sgemm`, as a library exports it.
+typedef void (*ek_sgemm)(
+    int order, int transA, int transB, int m, int n, int k, float alpha, const float *_Nullable a,
+    int lda, const float *_Nullable b, int ldb, float beta, float *_Nullable c, int ldc);
+/// From now on products go to this function, over a tile grid that the shape fixes, a tile a thread;
+/// with null, to the portable kernels. Not while kernels run.
+void ek_set_blas(ek_sgemm _Nullable sgemm);
+
+/// The file that the code at this address was loaded from; null where the loader does not know.
+const char *_Nullable ek_library_of(const void *_Nonnull address);
+
 // MARK: Copies
 
 /// to[j, i] = from[i, j], rows `fromStride` and `toStride` apart.
@@ -77,6 +88,44 @@ void ek_widen(
 /// f32 to BF16 or F16, to nearest, ties to even.
 void ek_narrow(
     ptrdiff_t count, ek_dtype kind, const float *_Nullable from, void *_Nullable to);
+
+// MARK: Element by element
+
+/// Our own functions (libm's differ between machines); their accuracy is stated in simd.h and held by
+/// KernelAccuracyTests.
+typedef enum ek_unary_op {
+    EK_EXP, EK_LOG, EK_TANH, EK_SIN, EK_COS, EK_SQRT, EK_RSQRT, EK_ERF, EK_SIGMOID, EK_SILU,
+    EK_SILU_GRADIENT, EK_GELU_TANH, EK_GELU_TANH_GRADIENT, EK_ABS
+} ek_unary_op;
+/// y = op(x); x and y may be the same.
+void ek_unary(
+    ek_unary_op op, ptrdiff_t count, const float *_Nullable x, float *_Nullable y);
+
+typedef enum ek_binary_op {
+    EK_ADD, EK_SUBTRACT, EK_MULTIPLY, EK_DIVIDE,
+    EK_ADD_PRODUCT  // x + factor · y, rounded once
+} ek_binary_op;
+/// z = x op y, where y repeats every `period` elements (count: no repetition; 0: y is one number).
+/// z may be x or y.
+void ek_binary(
+    ek_binary_op op, ptrdiff_t count, const float *_Nullable x, const float *_Nullable y,
+    ptrdiff_t period, float factor, float *_Nullable z);
+
+// MARK: Reductions, in an order that the length alone fixes
+
+/// Σ x in f32: blocks of 4096, sixteen lanes by four in each, then pairwise.
+float ek_sum(ptrdiff_t count, const float *_Nullable x);
+/// Σ x y in f32, in the order of ``ek_sum``.
+float ek_dot(ptrdiff_t count, const float *_Nullable x, const float *_Nullable y);
+/// The largest element; NaN where any is; -infinity of nothing.
+float ek_max(ptrdiff_t count, const float *_Nullable x);
+/// Σ x in f64.
+double ek_sum_f64(ptrdiff_t count, const float *_Nullable x);
+/// Σ x y in f64 (Σ x where y is null).
+double ek_dot_f64(ptrdiff_t count, const float *_Nullable x, const float *_Nullable y);
+/// Each row's softmax; x and y may be the same.
+void ek_softmax(
+    ptrdiff_t rows, ptrdiff_t columns, const float *_Nullable x, float *_Nullable y);
 
 // MARK: Random numbers (Philox4x32-10)
 
