@@ -44,7 +44,8 @@ static inline void lox_look_ahead(
             if (!inputs[i]) continue;
             int64_t size = types[i] == EK_LOX_F32 ? 4 : 2;
             const char *from = inputs[i] + ((row + r) * d->columns + column) * size;
-            for (int64_t at = 0; at < columns * size; at += 64) ahead->lines[n++] = from + at;
+            const char *line = (const char *)((uintptr_t)from & ~(uintptr_t)63);
+            for (; line < from + columns * size; line += 64) ahead->lines[n++] = line;
         }
     }
     ahead->count = n;

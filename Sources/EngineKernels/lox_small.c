@@ -22,6 +22,37 @@ static void add(int64_t n, double c, const double *x, double *y) {
     for (int64_t i = 0; i < n; i++) y[i] += c * x[i];
 }
 
+// MARK: A plane through four weights
+
+void ek_lox_plane_sums(
+    const float *w1, const float *w2, const float *w3, const float *w4, int64_t count, double *sums
+) {
+    double dd[8] = {0}, de[8] = {0}, ee[8] = {0};
+    for (int64_t i = 0; i < count; i++) {
+        double d = (double)w2[i] - w1[i];
+        double e = 0.5 * (((double)w3[i] - w1[i]) + ((double)w4[i] - w2[i]));
+        dd[i & 7] += d * d;
+        de[i & 7] += d * e;
+        ee[i & 7] += e * e;
+    }
+    const double *lanes[3] = {dd, de, ee};
+    for (int k = 0; k < 3; k++) {
+        const double *s = lanes[k];
+        sums[k] = ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]));
+    }
+}
+
+void ek_lox_plane_point(
+    const float *w1, const float *w2, const float *w3, const float *w4, double a, double b,
+    int64_t count, float *out
+) {
+    for (int64_t i = 0; i < count; i++) {
+        double d = (double)w2[i] - w1[i];
+        double e = 0.5 * (((double)w3[i] - w1[i]) + ((double)w4[i] - w2[i]));
+        out[i] = (float)(w1[i] + (a * d + b * e));
+    }
+}
+
 // MARK: Symmetric eigenvalues
 
 /// a = Q T Qᵀ with T tridiagonal: `diagonal` [n], `beside` [n] (element i couples i and i + 1).

@@ -31,6 +31,7 @@ EK_INLINE void NAMED(lox_product)(
             }
         }
     }
+    while (asked < ahead->count) __builtin_prefetch(ahead->lines[asked++], 0, 2);
 }
 
 /// z [count, width] += (the panel's `count` columns)ᵀ · y, each element a chain over the panel's rows.

@@ -16,7 +16,7 @@ guard CommandLine.arguments.count == 4, let rank = Int(CommandLine.arguments[3])
 }
 let base = try SafetensorsFile(CommandLine.arguments[1])
 let aligned = try SafetensorsFile(CommandLine.arguments[2])
-print("{\"kernels\": \"\(kernelSetName)\"}")
+print("{\"kernels\": \"\(kernelSetName)\", \"threads\": \(threadCount)}")
 fflush(nil)
 while let line = readLine() {
     let words = line.split(separator: " ").map(String.init)

@@ -97,7 +97,7 @@ public enum LoX {
         options: Options = Options(), name: String = "weight"
     ) throws -> Tensor {
         if aligned.shape.count != 2 {
-            return converted(aligned, to: resultType(aligned, options))
+            return aligned.converted(to: resultType(aligned, options))
         }
         if rank == 0 {
             return try extrapolateWhole(
@@ -182,19 +182,5 @@ public enum LoX {
             default: .infinity
             }
         return (result, seen.nonfinite == 0 && seen.largest < limit)
-    }
-
-    /// The elements in another floating-point type.
-    static func converted(_ tensor: Tensor, to dtype: DType) -> Tensor {
-        if tensor.dtype == dtype { return tensor }
-        let flat = tensor.reshaped([1, tensor.count])
-        guard
-            let weight = try? WeightDifference(
-                aligned: flat, base: nil, precision: .float32, name: "")
-        else { preconditionFailure("weights are f32, bf16 or f16, not \(tensor.dtype)") }
-        let zeros = [Double](repeating: 0, count: tensor.count)
-        return run(
-            weight, rank: 1, us: [0], vt: zeros, coefficient: 0, rounding: .once, dtype: dtype
-        ).tensor.reshaped(tensor.shape)
     }
 }

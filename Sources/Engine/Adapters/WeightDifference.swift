@@ -46,6 +46,18 @@ package struct WeightDifference: Sendable {
         self.precision = precision
     }
 
+    private init(
+        name: String, aligned: Tensor, base: Tensor?, tuned: Tensor?, precision: Precision,
+        scale: Float
+    ) {
+        self.name = name
+        self.aligned = aligned
+        self.base = base
+        self.tuned = tuned
+        self.precision = precision
+        self.scale = scale
+    }
+
     static func code(_ dtype: DType) -> Int32? {
         switch dtype {
         case .f32: Int32(EK_LOX_F32)
@@ -126,6 +138,13 @@ package struct WeightDifference: Sendable {
         var z = [Double](repeating: 0, count: columns * width)
         withKernel { ek_lox_sweep_f32($0, Int64(width), narrow, &y, &z, &seen) }
         return z
+    }
+
+    /// The difference of some rows.
+    func rows(_ range: Range<Int>) -> WeightDifference {
+        WeightDifference(
+            name: name, aligned: aligned.rows(range), base: base?.rows(range),
+            tuned: tuned?.rows(range), precision: precision, scale: scale)
     }
 
     /// Row by row as f32, for whatever wants to look at elements.

@@ -76,12 +76,16 @@ struct BlockLanczos {
     /// - Throws: ``LinearAlgebraError`` with reason `.nonFinite` or `.notConverged`.
     mutating func run() throws(LinearAlgebraError) -> Triplets? {
         var inDouble = false
-        begin(with: randomBlock(width: blockWidth))
+        begin(with: startBlock(width: blockWidth))
         while true {
-            guard let coupling = try step(inDouble: inDouble) else { return nil }
+            guard var coupling = try step(inDouble: inDouble) else { return nil }
             let size = dimension
             let isFull = size + 2 * widths[widths.count - 1] > min(capacity, columns)
-            guard size >= min(kept, columns) || isFull else { continue }
+            guard size >= min(kept, columns) || isFull else {
+                purify(&coupling)
+                append(coupling.next, coupling.triangle)
+                continue
+            }
             let isPromising = estimate(coupling, size: size, inDouble: inDouble)
             if isPromising || passes >= maximumPasses {
                 let triplets = rayleighRitz(ritzVectors(size: size, count: kept), width: kept)
@@ -95,8 +99,10 @@ struct BlockLanczos {
                 inDouble = true
                 restart(from: triplets)
             } else if isFull {
+                purify(&coupling)
                 restartInPlace(coupling, size: size)
             } else {
+                purify(&coupling)
                 append(coupling.next, coupling.triangle)
             }
         }
@@ -110,8 +116,24 @@ struct BlockLanczos {
         widths = [block.count / columns]
     }
 
-    private mutating func randomBlock(width: Int) -> [Double] {
+    /// Random combinations of a few of the difference's rows: for the price of reading those, as good a
+    /// start as multiplying a random block by all of Dᵀ, unless the leading vectors avoid these rows.
+    /// A small random part sees to that.
+    private mutating func startBlock(width: Int) -> [Double] {
         var block = randomNumbers(columns * width)
+        let noise = (Double(columns * width) / 12).squareRoot()
+        let (pieces, each) = rows > 256 ? (4, 32) : (1, rows)
+        var sampled = [Double](repeating: 0, count: columns * width)
+        for piece in 0..<pieces {
+            let first = piece * (rows - each) / max(pieces - 1, 1)
+            let part = difference.rows(first..<first + each)
+            let product = part.transposedProduct(randomNumbers(each * width), width: width).z
+            for i in sampled.indices { sampled[i] += product[i] }
+        }
+        let length = sampled.reduce(0) { $0 + $1 * $1 }.squareRoot()
+        if length.isFinite, length > 0 {
+            for i in block.indices { block[i] = 0.01 / noise * block[i] + sampled[i] / length }
+        }
         _ = SmallFactorizations.orthonormalize(&block, rows: columns, width: width)
         return block
     }
@@ -151,28 +173,34 @@ struct BlockLanczos {
             &product, rows: columns, p: width, width: width, sign: -1, blocks[last], own)
         if last > 0 { removeBasis(from: &product, width: width, blocks: last - 1..<last) }
         removeBasis(from: &product, width: width, blocks: 0..<blocks.count)
-        var triangle = SmallFactorizations.orthonormalize(&product, rows: columns, width: width)
+        let triangle = SmallFactorizations.orthonormalize(
+            &product, rows: columns, width: width)
+        return Coupling(next: product, triangle: triangle)
+    }
+
+    /// Makes a step's new block as orthogonal to the basis as f64 allows, before it joins.
+    private mutating func purify(_ coupling: inout Coupling) {
+        let width = widths[widths.count - 1]
         // A column that the basis already holds leaves rounding noise: put a random one in its place,
         // which the projected matrix does not couple to anything.
         let scale = (0..<dimension).reduce(0) { max($0, projected[$1 * capacity + $1]) }
         var smallest = scale
         for c in 0..<width {
-            let length = abs(triangle[c * width + c])
+            let length = abs(coupling.triangle[c * width + c])
             smallest = min(smallest, length)
             if length > 1e-13 * scale { continue }
             let fresh = randomNumbers(columns)
-            for r in 0..<columns { product[r * width + c] = fresh[r] }
-            for j in 0..<width { triangle[c * width + j] = 0 }
+            for r in 0..<columns { coupling.next[r * width + c] = fresh[r] }
+            for j in 0..<width { coupling.triangle[c * width + j] = 0 }
         }
-        if smallest < 1e-4 * scale {
-            for _ in 0..<2 {
-                removeBasis(from: &product, width: width, blocks: 0..<blocks.count)
-                let again = SmallFactorizations.orthonormalize(
-                    &product, rows: columns, width: width)
-                triangle = Self.product(again, triangle, size: width)
-            }
+        // What is left of the basis in the block grew as the block was made to length 1.
+        let rounds = smallest > 1e-4 * scale ? 0 : smallest > 1e-8 * scale ? 1 : 2
+        for _ in 0..<rounds {
+            removeBasis(from: &coupling.next, width: width, blocks: 0..<blocks.count)
+            let again = SmallFactorizations.orthonormalize(
+                &coupling.next, rows: columns, width: width)
+            coupling.triangle = Self.product(again, coupling.triangle, size: width)
         }
-        return Coupling(next: product, triangle: triangle)
     }
 
     /// `DᵀD block`; nil where D is zero. The first time, D itself is looked at.

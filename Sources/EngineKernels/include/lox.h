@@ -84,6 +84,15 @@ void ek_lox_extrapolate(
     const double *_Nullable vt, double coefficient, int32_t rounding, int32_t out_type,
     void *_Nonnull out, ek_lox_seen *_Nonnull seen);
 
+/// With d = w2 - w1 and e = ((w3 - w1) + (w4 - w2)) / 2: sums = ⟨d, d⟩, ⟨d, e⟩, ⟨e, e⟩, in f64.
+void ek_lox_plane_sums(
+    const float *_Nonnull w1, const float *_Nonnull w2, const float *_Nonnull w3,
+    const float *_Nonnull w4, int64_t count, double *_Nonnull sums);
+/// out = w1 + a · d + b · e, summed in f64.
+void ek_lox_plane_point(
+    const float *_Nonnull w1, const float *_Nonnull w2, const float *_Nonnull w3,
+    const float *_Nonnull w4, double a, double b, int64_t count, float *_Nonnull out);
+
 /// Eigenvalues of the symmetric a [n, n] (destroyed), largest first, and of each eigenvector the
 /// coordinates `[first, last)`: `vectors` is [n, last - first], a row an eigenvector.
 /// Returns 0, or 1 where the iteration did not converge.
