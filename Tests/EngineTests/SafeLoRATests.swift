@@ -91,7 +91,7 @@ import Testing
         let none = try SafeLoRA.projected(adapter, aligned: aligned, base: base, mode: .number(0))
         #expect(!none.rows.contains { $0.isProjected })
         let all = try SafeLoRA.projected(adapter, aligned: aligned, base: base)
-        #expect(all.rows.allSatisfy(\.isProjected))
+        #expect(all.rows.allSatisfy { $0.isProjected })
     }
 
     @Test func `a layer that alignment did not change is left alone`() throws {
