@@ -118,6 +118,10 @@ let package = Package(
         .executableTarget(
             name: "training-bench", dependencies: ["Engine"], path: "Benchmarks/training",
             sources: ["main.swift"], swiftSettings: strict),
+        // Our side of Benchmarks/lox/decompose.py and whole_model.py.
+        .executableTarget(
+            name: "lox-bench", dependencies: ["Engine"], path: "Benchmarks/lox",
+            sources: ["main.swift"], swiftSettings: strict),
 
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(

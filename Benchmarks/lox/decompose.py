@@ -1,7 +1,7 @@
 """Top-6 of a 4096 x 11008 weight difference: ours beside every peer that PyTorch, SciPy and scikit-learn
 offer, in turns on the same cores.
 
-    python decompose.py [--full] [--ours PATH/TO/lox-benchmark] [--rounds 7]
+    python decompose.py [--full] [--ours PATH/TO/lox-bench] [--rounds 7]
 
 Makes its data (two spectra: one with a gap after the sixth value, one decaying as i^-1/2), installs the
 peers from PyPI into a virtual environment of its own unless this interpreter has them, and prints a table:
@@ -23,7 +23,7 @@ CLEARED = [v for v in os.environ if v.startswith("OPENBLAS_")]
 PEERS = ["torch", "scipy", "scikit-learn", "numpy", "safetensors", "threadpoolctl"]
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-DATA = pathlib.Path(os.environ.get("LOX_BENCHMARK_DATA", "/tmp/lox-benchmark"))
+DATA = pathlib.Path(os.environ.get("LOX_BENCHMARK_DATA", "/tmp/lox-bench"))
 RANK, ROWS, COLUMNS = 6, 4096, 11008
 
 
@@ -90,7 +90,7 @@ def main():
     options = argparse.ArgumentParser()
     options.add_argument("--full", action="store_true")
     options.add_argument("--rounds", type=int, default=7)
-    options.add_argument("--ours", default=str(ROOT / ".build/release/lox-benchmark"))
+    options.add_argument("--ours", default=str(ROOT / ".build/release/lox-bench"))
     options.add_argument("--json")
     options = options.parse_args()
     make_data()

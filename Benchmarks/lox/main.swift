@@ -10,12 +10,41 @@ func seconds() -> Double {
     return Double(time.tv_sec) + 1e-9 * Double(time.tv_nsec)
 }
 
-guard CommandLine.arguments.count == 4, let rank = Int(CommandLine.arguments[3]) else {
-    print("usage: lox-benchmark BASE.safetensors ALIGNED.safetensors RANK")
+/// The largest resident memory of this process so far, in bytes; file pages that are mapped count.
+func peakMemory() -> Int {
+    var usage = rusage()
+    getrusage(RUSAGE_SELF, &usage)
+    return usage.ru_maxrss * 1024
+}
+
+let arguments = CommandLine.arguments
+if arguments.count == 6, arguments[1] == "folder", let rank = Int(arguments[5]) {
+    // folder ALIGNED BASE OUTPUT RANK: a whole checkpoint.
+    let start = seconds()
+    var passes = 0
+    var worst = 0.0
+    let records = try LoX.extrapolate(
+        checkpoint: arguments[2], from: arguments[3], to: arguments[4], rank: rank,
+        coefficient: 1.25
+    ) { record in
+        passes += record.passes
+        worst = max(worst, record.relativeResidual)
+    }
+    print(
+        "{\"seconds\": \(seconds() - start), \"weights\": \(records.count), "
+            + "\"passes\": \(passes), \"residual\": \(worst), "
+            + "\"flagged\": \(records.filter(\.isIllDetermined).count), "
+            + "\"peakBytes\": \(peakMemory()), \"threads\": \(threadCount), "
+            + "\"kernels\": \"\(kernelSetName)\"}")
+    exit(0)
+}
+guard arguments.count == 4, let rank = Int(arguments[3]) else {
+    print("usage: lox-bench BASE.safetensors ALIGNED.safetensors RANK")
+    print("       lox-bench folder ALIGNED BASE OUTPUT RANK")
     exit(2)
 }
-let base = try SafetensorsFile(CommandLine.arguments[1])
-let aligned = try SafetensorsFile(CommandLine.arguments[2])
+let base = try SafetensorsFile(arguments[1])
+let aligned = try SafetensorsFile(arguments[2])
 print("{\"kernels\": \"\(kernelSetName)\", \"threads\": \(threadCount)}")
 fflush(nil)
 while let line = readLine() {
