@@ -13,7 +13,7 @@ func seconds() -> Double {
 /// The largest resident memory of this process so far, in bytes; file pages that are mapped count.
 func peakMemory() -> Int {
     var usage = rusage()
-    getrusage(RUSAGE_SELF, &usage)
+    getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
     return usage.ru_maxrss * 1024
 }
 
