@@ -78,8 +78,10 @@ struct RunCommand: AsyncParsableCommand {
         do {
             outcome = try await StudyRunner(request, view: view).run()
         } catch {
+            view.finish()
             throw Failures.report(error, json: json)
         }
+        view.finish()
         Self.show(outcome, view)
         let failed = outcome.claims.filter { !$0.holds }.count
         if json { JSONOutput.print(Self.object(outcome)) }

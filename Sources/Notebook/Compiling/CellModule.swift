@@ -9,7 +9,9 @@ struct CellModule: Sendable {
     let entry: String?
     /// The cell that it runs as; nothing for parameters.
     let cell: Int?
-    /// What the compiler reads, imports of earlier modules left out (Compiler adds them).
+    /// Modules that the cells above import; as in any notebook, an import holds from there on.
+    var imports: [String] = []
+    /// What the compiler reads, imports left out (Compiler adds them).
     let body: String
 
     /// The modules of a study in the order in which they run, through the cell `last`.
@@ -28,16 +30,32 @@ struct CellModule: Sendable {
                     name: "BeforeCells", entry: "study_before_cells", cell: first.index,
                     body: inline(early, sourceName) + end))
         }
+        var imports: [String] = []
         for cell in cells {
             let values = study.inlineValues.filter { $0.cell == cell.index }
             modules.append(
                 CellModule(
                     name: "Cell\(cell.index + 1)", entry: "study_cell_\(cell.index + 1)",
-                    cell: cell.index,
+                    cell: cell.index, imports: imports,
                     body: directive(sourceName, cell.firstLine) + cell.source + "\n"
                         + inline(values, sourceName) + end))
+            for line in importLines(cell.source) where !imports.contains(line) {
+                imports.append(line)
+            }
         }
         return modules
+    }
+
+    /// The lines of `source` that import a module.
+    private static func importLines(_ source: String) -> [String] {
+        var isText = false
+        return StudyText.lines(of: source).compactMap { line in
+            let marks = line.split(separator: "\"\"\"", omittingEmptySubsequences: false).count - 1
+            defer { if marks % 2 == 1 { isText.toggle() } }
+            let words = line.split(whereSeparator: \.isWhitespace)
+            guard !isText, words.first == "import", words.count >= 2 else { return nil }
+            return words.prefix { !$0.hasPrefix("//") }.joined(separator: " ")
+        }
     }
 
     /// Tells the kernel that the cell's own code is through, and not left by `exit`.

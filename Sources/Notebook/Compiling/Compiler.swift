@@ -141,7 +141,8 @@ package struct Compiler: Sendable {
         started: () -> Void, failed: (String) -> any Error
     ) async throws {
         let source =
-            "import Study\n" + built.names.map { "@testable import \($0)\n" }.joined() + module.body
+            "import Study\n" + module.imports.map { $0 + "\n" }.joined()
+            + built.names.map { "@testable import \($0)\n" }.joined() + module.body
         let key = CacheKey([environmentKey, built.interfaces, module.name, source])
         let folder = cache.cell(key)
         if access(folder + "/module.o", R_OK) != 0 {

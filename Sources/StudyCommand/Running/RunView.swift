@@ -127,6 +127,15 @@ final class RunView {
         line(text, isGood ? .good : .bad)
     }
 
+    /// Leaves the terminal as others expect it.
+    func finish() {
+        clear()
+        if !atLineStart {
+            Self.write([0x0A], to: descriptor)
+            atLineStart = true
+        }
+    }
+
     func tick() { draw(always: false) }
 
     // MARK: - Drawing
@@ -190,7 +199,9 @@ final class RunView {
         // A line that the cell has begun is not ours to wipe.
         guard atLineStart else { return }
         var size = winsize()
-        let width = ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0 ? Int(size.ws_col) : 80
+        let width =
+            ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 0
+            ? Int(size.ws_col) : 80
         let cut = String(text.prefix(max(20, width - 1)))
         Self.write(Array("\r\u{1B}[K\(styled(cut, .faint))".utf8), to: descriptor)
         statusShown = true
