@@ -39,8 +39,8 @@ struct CheckCommand: AsyncParsableCommand {
             JSONOutput.print(["study": file, "cells": cells, "warnings": warnings])
         } else {
             print(
-                "\(file): \(cells) cells compile"
-                    + (warnings == 0 ? "" : ", \(warnings) warnings"))
+                "\(file): \(cells) \(cells == 1 ? "cell compiles" : "cells compile")"
+                    + (warnings == 0 ? "" : ", \(warnings) warning\(warnings == 1 ? "" : "s")"))
         }
     }
 }

@@ -134,6 +134,8 @@ package struct Compiler: Sendable {
     private static let flags = [
         "-O", "-g", "-swift-version", "5", "-enable-testing", "-enable-bare-slash-regex",
         "-diagnostic-style", "llvm", "-no-color-diagnostics",
+        // Paths of this process in a module would make it another module each time.
+        "-no-serialize-debugging-options",
     ]
 
     private func build(
