@@ -123,6 +123,11 @@ let package = Package(
             name: "lox-bench", dependencies: ["Engine"], path: "Benchmarks/lox",
             sources: ["main.swift"], swiftSettings: strict),
 
+        // Encodes documents, for Benchmarks/tokenizer/compare.py.
+        .executableTarget(
+            name: "tokenizer-benchmark", dependencies: ["Engine"], path: "Benchmarks/tokenizer",
+            sources: ["main.swift"], swiftSettings: strict),
+
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(
             name: "EngineTests", dependencies: ["Engine", "EngineKernels", "TestSupport"],
