@@ -1,12 +1,11 @@
 """f32 matrix products: our portable tier beside OpenBLAS's best core, numpy and PyTorch, in one run.
 
 Rounds of A B A B: in each, every library computes every shape once, so that a slow minute slows all. Prints GFLOP/s, medians of
-seven rounds, the spread, and the ratio to ours; `--sizes small` leaves out 4096. Peers come from PyPI (see peers.py); without
-them only OpenBLAS, loaded from the system, is compared.
-usage: python3 Benchmarks/gemm/compare.py [--sizes small] [--no-python-peers]
+seven rounds, the spread, and the ratio to ours. Peers come from PyPI (see peers.py); without them only OpenBLAS, loaded from
+the system, is compared.
+usage: python3 Benchmarks/gemm/compare.py [--sizes 512,1024,2048,4096,thin] [--threads 1,2] [--no-python-peers]
 """
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +44,11 @@ class Worker:
         return float(self.process.stdout.readline())
 
 
+def option(name, default):
+    at = sys.argv.index(name) + 1 if name in sys.argv else None
+    return (sys.argv[at] if at else default).split(",")
+
+
 def main():
     print(peers.machine())
     driver = Worker([build()], 3)
@@ -59,11 +63,13 @@ def main():
         # MKL takes its AVX2 path on AMD's CPUs; this asks for the AVX-512 one where the CPU has it.
         print(stock.greeting[0])
         contestants += [("numpy", stock, "numpy"), ("PyTorch as installed", stock, "torch")]
-    squares = [512, 1024, 2048] if "small" in sys.argv else [512, 1024, 2048, 4096]
-    shapes = [((s, s, s), nt) for s in squares for nt in (0, 1)]
-    # x · Aᵀ and h · Bᵀ of a rank-16 update, and the gradients' shapes.
-    shapes += [((2048, 16, 4096), 1), ((2048, 4096, 16), 1), ((16, 4096, 2048), 0)]
-    for threads in (1, 2):
+    sizes = option("--sizes", "512,1024,2048,4096,thin")
+    # B as a linear layer's weight is stored, [n, k].
+    shapes = [((int(s),) * 3, 1) for s in sizes if s != "thin"]
+    if "thin" in sizes:
+        # x · Aᵀ and h · Bᵀ of a rank-16 update, then a gradient's shape.
+        shapes += [((2048, 16, 4096), 1), ((2048, 4096, 16), 1), ((16, 4096, 2048), 0)]
+    for threads in map(int, option("--threads", "1,2")):
         for shape, nt in shapes:
             flops = 2 * shape[0] * shape[1] * shape[2]
             repeats = max(1, min(50, int(1e10 / flops)))

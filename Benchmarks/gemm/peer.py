@@ -18,8 +18,8 @@ for line in sys.stdin:
     who, *numbers = line.split()
     threads, m, n, k, nt, repeats = map(int, numbers)
     random = numpy.random.default_rng(1)
-    a = random.standard_normal((m, k), dtype=numpy.float32)
-    b = random.standard_normal((n, k) if nt else (k, n), dtype=numpy.float32)
+    a = random.random((m, k), dtype=numpy.float32)
+    b = random.random((n, k) if nt else (k, n), dtype=numpy.float32)
     if who == "torch":
         torch.set_num_threads(threads)
         a, b, c = torch.from_numpy(a), torch.from_numpy(b), torch.empty(m, n)

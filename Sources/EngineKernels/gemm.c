@@ -128,31 +128,43 @@ static void blocked(const ek_gemm_call *g) {
 
 // MARK: Thin products
 
-enum { thinRows = 64, thinColumns = 256 };  // rows or columns of C that one task computes
+enum {
+    thinRows = 64, thinColumns = 256,  // rows or columns of C that one task computes
+    thinDepth = 64,                    // k that it takes at a time where rows lie far apart
+};
 
 typedef struct {
     const ek_gemm_call *call;
-    long k0, kc, lanes;
+    long lanes;
     float *packed;
 } thin;
 
-/// Blocks of k for a transposed A, whose rows lie far apart: few enough for the first-level cache's
-/// translations.
-enum { narrowStepsApart = 64 };
+/// `rows` stretches of `width` floats, `stride` apart, brought together: far apart they are a page each,
+/// which no hardware prefetcher follows.
+static const float *gathered(const float *from, long stride, long rows, long width) {
+    float *to = ek_scratch(3, (size_t)(rows * width) * 4);
+    for (long i = 0; i < rows; i++) memcpy(to + i * width, from + i * stride, (size_t)width * 4);
+    return to;
+}
 
 static void narrowTask(void *context, ptrdiff_t index) {
     const thin *t = context;
     const ek_gemm_call *g = t->call;
-    long i = index * thinRows, rows = smaller(thinRows, g->m - i);
-    bool apart = g->a.transposed;
-    long aRow = apart ? 1 : g->a.stride, aStep = apart ? g->a.stride : 1;
-    long length = apart ? narrowStepsApart : g->k;
-    for (long k0 = 0; k0 < g->k; k0 += length) {
+    if (!g->a.transposed) {
+        long i = index * thinRows;
         ek_gemm_narrow(
-            rows, g->n, smaller(length, g->k - k0),
-            (const float *)g->a.data + i * aRow + k0 * aStep, aRow, aStep,
-            t->packed + k0 * t->lanes, t->lanes, g->c + i * g->ldc, g->ldc,
-            g->accumulate || k0 > 0);
+            smaller(thinRows, g->m - i), g->n, g->k, (const float *)g->a.data + i * g->a.stride,
+            g->a.stride, 1, t->packed, t->lanes, g->c + i * g->ldc, g->ldc, g->accumulate);
+        return;
+    }
+    long i = index * thinColumns, rows = smaller(thinColumns, g->m - i);
+    for (long k0 = 0; k0 < g->k; k0 += thinDepth) {
+        long kc = smaller(thinDepth, g->k - k0);
+        const float *a = gathered(
+            (const float *)g->a.data + k0 * g->a.stride + i, g->a.stride, kc, rows);
+        ek_gemm_narrow(
+            rows, g->n, kc, a, 1, rows, t->packed + k0 * t->lanes, t->lanes, g->c + i * g->ldc,
+            g->ldc, g->accumulate || k0 > 0);
     }
 }
 
@@ -160,28 +172,30 @@ static void narrow(const ek_gemm_call *g) {
     long lanes = quotient(g->n, 16) * 16;
     thin t = {.call = g, .lanes = lanes, .packed = ek_scratch(1, (size_t)(lanes * g->k) * 4)};
     ek_gemm_pack(&g->b, true, 0, g->n, 0, g->k, t.packed);
-    spread(g, quotient(g->m, thinRows), narrowTask, &t);
+    spread(g, quotient(g->m, g->a.transposed ? thinColumns : thinRows), narrowTask, &t);
 }
 
 static void lowTask(void *context, ptrdiff_t index) {
     const thin *t = context;
     const ek_gemm_call *g = t->call;
     long j = index * thinColumns, columns = smaller(thinColumns, g->n - j), whole = columns / 16 * 16;
-    const float *b = (const float *)g->b.data + t->k0 * g->b.stride + j;
-    bool accumulate = g->accumulate || t->k0 > 0;
-    ek_gemm_low(
-        g->m, whole, t->kc, t->packed, b, g->b.stride, g->c + j, g->ldc, accumulate);
-    for (long q = whole; q < columns; q++) {
-        for (long i = 0; i < g->m; i++) {
-            float *c = g->c + i * g->ldc + j + q, sum = accumulate ? *c : 0;
-            int rows;
-            ek_gemm_low_rows(&rows);
-            long panel = i / rows * rows, width = smaller(rows, g->m - panel);
-            const float *a = t->packed + panel * t->kc + (i - panel);
-            for (long p = 0; p < t->kc; p++) {
-                sum = fmaf(a[p * width], b[p * g->b.stride + q], sum);
+    int rows;
+    ek_gemm_low_rows(&rows);
+    for (long k0 = 0; k0 < g->k; k0 += thinDepth) {
+        long kc = smaller(thinDepth, g->k - k0);
+        bool accumulate = g->accumulate || k0 > 0;
+        const float *a = t->packed + k0 * g->m, *b = gathered(
+            (const float *)g->b.data + k0 * g->b.stride + j, g->b.stride, kc, columns);
+        ek_gemm_low(g->m, whole, kc, a, b, columns, g->c + j, g->ldc, accumulate);
+        for (long q = whole; q < columns; q++) {
+            for (long i = 0; i < g->m; i++) {
+                float *c = g->c + i * g->ldc + j + q, sum = accumulate ? *c : 0;
+                long panel = i / rows * rows, width = smaller(rows, g->m - panel);
+                for (long p = 0; p < kc; p++) {
+                    sum = fmaf(a[panel * kc + p * width + i - panel], b[p * columns + q], sum);
+                }
+                *c = sum;
             }
-            *c = sum;
         }
     }
 }
@@ -189,17 +203,15 @@ static void lowTask(void *context, ptrdiff_t index) {
 static void low(const ek_gemm_call *g) {
     int rows;
     ek_gemm_low_rows(&rows);
-    // A column of B's blocks has to stay in the first-level cache for the next rows of A.
-    long length = smaller(256, g->k);
-    thin t = {.call = g, .packed = ek_scratch(0, (size_t)(g->m * length) * 4)};
-    for (t.k0 = 0; t.k0 < g->k; t.k0 += t.kc) {
-        t.kc = smaller(length, g->k - t.k0);
+    thin t = {.call = g, .packed = ek_scratch(0, (size_t)(g->m * g->k) * 4)};
+    for (long k0 = 0; k0 < g->k; k0 += thinDepth) {
+        long kc = smaller(thinDepth, g->k - k0);
         for (long i = 0; i < g->m; i += rows) {
             ek_gemm_pack(
-                &g->a, false, i, smaller(rows, g->m - i), t.k0, t.kc, t.packed + i * t.kc);
+                &g->a, false, i, smaller(rows, g->m - i), k0, kc, t.packed + k0 * g->m + i * kc);
         }
-        spread(g, quotient(g->n, thinColumns), lowTask, &t);
     }
+    spread(g, quotient(g->n, thinColumns), lowTask, &t);
 }
 
 static void vectorTask(void *context, ptrdiff_t index) {

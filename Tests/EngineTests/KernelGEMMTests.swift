@@ -98,7 +98,7 @@ func bits(_ tensor: Tensor) -> [UInt32] {
         let absmax = randomTensor([output], name: "absmax").magnitudes()
         let scales = absmax.values
         let int8 = Weight.int8(Int8Matrix(codes: bytes, absmax: absmax))
-        let wide = codes.enumerated().map { Float($1) * scales[$0 / input] / 127 }
+        let wide = codes.enumerated().map { Float($1) * (scales[$0 / input] / 127) }
 
         var packed = Tensor(zeros: [output * input / 2], dtype: .u8)
         let nibbles = codes.map { UInt8(bitPattern: $0) & 15 }

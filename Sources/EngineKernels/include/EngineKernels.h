@@ -41,7 +41,7 @@ typedef struct ek_matrix {
     bool transposed;
     /// Elements from one stored row to the next; for NF4 the row's length.
     ptrdiff_t stride;
-    /// I8: absmax of each stored row (w = code · absmax / 127). NF4: absmax of each block of 64 along
+    /// I8: absmax of each stored row (w = code · (absmax / 127)). NF4: absmax of each block of 64 along
     /// the flattened matrix.
     const float *_Nullable scales;
 } ek_matrix;
