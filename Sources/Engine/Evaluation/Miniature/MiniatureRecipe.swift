@@ -7,12 +7,15 @@ public struct MiniatureRecipe: Sendable {
     public var intermediateSize = 256
     public var layerCount = 3
     public var headCount = 4
-    public var baseSteps = 700
+    public var baseSteps = 900
     public var baseBatch = 32
     public var baseLearningRate = 2e-3
     public var alignmentSteps = 150
     public var alignmentBatch = 16
+    /// For families with a head of their own.
     public var alignmentLearningRate = 3e-4
+    /// For families whose head is the embedding, where the same rate moves more.
+    public var tiedAlignmentLearningRate = 2e-4
     /// DPO's β.
     public var beta = 0.1
     /// Weight of the likelihood of the chosen answer beside DPO's loss, without which so small a model unlearns to
@@ -120,7 +123,9 @@ public struct MiniatureRecipe: Sendable {
         var model = base
         try trainDPO(
             &model, reference: base, on: preferences(using: &random),
-            with: AdamW(learningRate: alignmentLearningRate, beta2: 0.99),
+            with: AdamW(
+                learningRate: base.configuration.tiesEmbeddings
+                    ? tiedAlignmentLearningRate : alignmentLearningRate, beta2: 0.99),
             PreferenceOptions(beta: beta, likelihoodWeight: likelihoodWeight),
             TrainingOptions(
                 batchSize: alignmentBatch, schedule: .linear, warmupSteps: 10, gradientClip: 1),
