@@ -29,7 +29,10 @@ import Testing
 
     @Test func `the quickstart runs, and its claim holds`() throws {
         let run = try StudyProcess(
-            ["run", Self.folder + "/quickstart.md", "--ledger", Self.work.path, "--strict", "--json"],
+            [
+                "run", Self.folder + "/quickstart.md", "--ledger", Self.work.path, "--strict",
+                "--json",
+            ],
             in: Self.work.path)
         #expect(run.status == 0, "\(run.errors)")
     }

@@ -10,7 +10,7 @@ public struct MiniatureRecipe: Sendable {
     public var baseSteps = 900
     public var baseBatch = 32
     public var baseLearningRate = 2e-3
-    public var alignmentSteps = 150
+    public var alignmentSteps = 240
     public var alignmentBatch = 16
     /// For families with a head of their own.
     public var alignmentLearningRate = 3e-4
