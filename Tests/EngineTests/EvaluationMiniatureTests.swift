@@ -79,7 +79,8 @@ import Testing
         #expect(
             format.tokenizer.decode(example.tokens)
                 == "<s> <user> \(exchange.request) <assistant> \(exchange.answer) </s>")
-        #expect(example.labels.count { $0 != TrainingExample.ignored } == 11)
+        // Nine words and the end.
+        #expect(example.labels.count { $0 != TrainingExample.ignored } == 10)
         #expect(format.answer(format.completion(exchange.answer) + [7, 8]) == exchange.answer)
     }
 }

@@ -14,7 +14,7 @@ import Testing
     /// One ledger for all, and with it one cache of compiled cells.
     static let work = try! TemporaryFolder("studies")
 
-    @Test func `are the ones that the README names`() {
+    @Test func `are all there`() {
         #expect(
             Set(Self.names).isSuperset(of: [
                 "gemma.md", "lora70b.md", "lox.md", "miniature.md", "quickstart.md",
