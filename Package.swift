@@ -128,6 +128,11 @@ let package = Package(
             name: "tokenizer-benchmark", dependencies: ["Engine"], path: "Benchmarks/tokenizer",
             sources: ["main.swift"], swiftSettings: strict),
 
+        // Our side of Benchmarks/export/compare.sh.
+        .executableTarget(
+            name: "export-bench", dependencies: ["Export", "Events"], path: "Benchmarks/export",
+            sources: ["main.swift"], swiftSettings: strict),
+
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(
             name: "EngineTests", dependencies: ["Engine", "EngineKernels", "TestSupport"],

@@ -24,7 +24,16 @@ struct Prose {
 
     /// One stretch of prose.
     func html(_ markdown: String, lines: ClosedRange<Int>, inlineValues: [Int]) -> String {
-        var text = markdown.filter { !Self.isMark($0) }
+        // Control characters are no HTML; cmark would let them through.
+        var text = String(
+            String.UnicodeScalarView(
+                markdown.filter { !Self.isMark($0) }.unicodeScalars.map {
+                    $0.value < 0x20 && $0 != "\n" && $0 != "\t" && $0 != "\r"
+                        || (0x7f...0x9f).contains($0.value)
+                        || (0x202a...0x202e).contains($0.value)
+                        || (0x2066...0x2069).contains($0.value)
+                        ? "\u{fffd}" : $0
+                }))
         // Values first: a code span is no place for math.
         for index in inlineValues {
             let value = study.inlineValues[index]
@@ -34,7 +43,7 @@ struct Prose {
             }
         }
         let lifted = Self.lift(text)
-        var html = Document.html(lifted.text)
+        var html = Document.html(lifted.text).replacingOccurrences(of: "\r", with: "")
         for (index, formula) in lifted.formulas.enumerated() {
             html = html.replacingOccurrences(of: "\u{e000}m\(index)\u{e001}", with: shown(formula))
         }

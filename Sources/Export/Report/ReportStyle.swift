@@ -37,11 +37,11 @@ enum ReportStyle {
         .legend .l0::before{border-color:var(--l0)}.legend .l1::before{border-color:var(--l1)}.legend .l2::before{border-color:var(--l2)}.legend .l3::before{border-color:var(--l3)}.legend .l4::before{border-color:var(--l4)}.legend .l5::before{border-color:var(--l5)}
         .claims{list-style:none;padding:0}.claims li{padding:.5rem .8rem;border-left:4px solid;margin:.5rem 0;background:var(--card);border-radius:0 6px 6px 0}
         .claims .words{color:var(--ink)}.claims .why{display:block;color:var(--soft);font-size:.88rem}.note{background:var(--card);border:1px solid var(--line);border-radius:6px;padding:.7rem .9rem;font-size:.9rem}
-        .note.bad{background:var(--badbg);border-color:currentColor}.note.bad *{color:inherit}.panel dl{display:grid;grid-template-columns:minmax(7rem,auto) 1fr;gap:.25rem 1rem;font-size:.88rem;margin:.6rem 0}
+        .note.bad{background:var(--badbg);border-color:currentColor}.note.bad *{color:inherit}.panel h2,.panel h3{font-family:Georgia,'Times New Roman',serif}.panel p{font-family:Georgia,serif}.panel dl{display:grid;grid-template-columns:minmax(7rem,auto) 1fr;gap:.25rem 1rem;font-size:.88rem;margin:.6rem 0}
         .panel dt{color:var(--soft)}.panel dd{margin:0;overflow-wrap:anywhere}blockquote{margin:1rem 0;padding:0 1rem;border-left:4px solid var(--line);color:var(--soft)}img{max-width:100%}
         math{font-size:1.05em}math[display=block]{margin:.8rem 0;overflow-x:auto}.katex{white-space:nowrap}.flow{max-width:100%;height:auto}.flow rect{fill:var(--card);stroke:var(--soft)}.flow text{fill:var(--ink);font:12px system-ui,'DejaVu Sans',sans-serif}.flow path{fill:none;stroke:var(--soft)}
         footer{color:var(--soft);font-size:.85rem;padding-block:2.5rem;font-family:system-ui,'DejaVu Sans',sans-serif}.skip{position:absolute;left:-999px}.skip:focus{left:1rem;top:1rem;background:var(--paper);padding:.5rem}
-        @media (max-width:34rem){body{font-size:16px}h1{font-size:1.6rem}.panel dl{grid-template-columns:1fr;gap:0}.panel dd{margin-bottom:.5rem}th,td{padding-right:.6rem}}
+        @media (max-width:34rem){.chart text{font-size:20px}.chart path{stroke-width:2.5}body{font-size:16px}h1{font-size:1.6rem}.panel dl{grid-template-columns:1fr;gap:0}.panel dd{margin-bottom:.5rem}th,td{padding-right:.6rem}}
         @media print{:root{--ink:#000;--soft:#444;--paper:#fff;--card:#fff;--line:#bbb;--link:#000;--value:#000}body{font-size:10.5pt}nav,.skip{display:none}
         pre{white-space:pre-wrap;max-height:none!important}figure,tr,.claims li,.chart{break-inside:avoid}h2,h3,.charttitle{break-after:avoid}a{text-decoration:none}}
         """

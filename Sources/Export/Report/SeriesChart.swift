@@ -115,9 +115,9 @@ struct SeriesChart {
     /// Round numbers between two bounds: 3 to 6 of them, steps of 1, 2 or 5.
     static func ticks(_ low: Double, _ high: Double) -> [Double] {
         guard high > low, (high - low).isFinite else { return [low] }
-        let rough = (high - low) / 4
+        let rough = (high - low) / 5
         let power = pow(10, floor(log10(rough)))
-        let step = [1.0, 2, 5, 10].map { $0 * power }.first { $0 >= rough * 0.999 } ?? rough
+        let step = [1.0, 2, 5, 10].map { $0 * power }.first { $0 >= rough * 0.75 } ?? rough
         var ticks: [Double] = []
         var value = (low / step).rounded(.up) * step
         while value <= high * (1 + 1e-12) + step * 1e-9, ticks.count < 12 {
