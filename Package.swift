@@ -118,7 +118,7 @@ let package = Package(
         .executableTarget(
             name: "training-bench", dependencies: ["Engine"], path: "Benchmarks/training",
             sources: ["main.swift"], swiftSettings: strict),
-        // Our side of Benchmarks/lox/decompose.py and whole_model.py.
+        // Our side of Benchmarks/lox/compare.py and whole_model.py.
         .executableTarget(
             name: "lox-bench", dependencies: ["Engine"], path: "Benchmarks/lox",
             sources: ["main.swift"], swiftSettings: strict),

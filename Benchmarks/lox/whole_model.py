@@ -102,6 +102,6 @@ def main():
 
 if __name__ == "__main__":
     sys.path.insert(0, str(pathlib.Path(__file__).parent))
-    from decompose import restart_with_peers
+    from compare import restart_with_peers
     restart_with_peers()
     main()

@@ -1,10 +1,10 @@
 """Top-6 of a 4096 x 11008 weight difference: ours beside every peer that PyTorch, SciPy and scikit-learn
 offer, in turns on the same cores.
 
-    python decompose.py [--full] [--ours PATH/TO/lox-bench] [--rounds 7]
+    python compare.py [--full] [--ours PATH/TO/lox-bench] [--rounds 7]
 
 Makes its data (two spectra: one with a gap after the sixth value, one decaying as i^-1/2), installs the
-peers from PyPI into a virtual environment of its own unless this interpreter has them, and prints a table:
+peers from PyPI (Benchmarks/peers.py), and prints a table:
 median of the rounds, spread, and the residual each result really has, max_i ||D^T u_i - s_i v_i|| and
 ||D v_i - s_i u_i|| in f64 relative to s_1. The peers get the difference as one f32 matrix, made beforehand;
 ours reads the two weights and subtracts as it goes. `--full` times torch.linalg.svd too (a minute or two).
@@ -18,29 +18,22 @@ import subprocess
 import sys
 import time
 
-# Variables that would pin OpenBLAS to a slower core than it would choose.
-CLEARED = [v for v in os.environ if v.startswith("OPENBLAS_")]
-PEERS = ["torch", "scipy", "scikit-learn", "numpy", "safetensors", "threadpoolctl"]
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-DATA = pathlib.Path(os.environ.get("LOX_BENCHMARK_DATA", "/tmp/lox-bench"))
+sys.path.insert(0, str(HERE.parent))
+import peers  # noqa: E402
+
+PEERS = ["torch", "scipy", "scikit-learn", "numpy", "safetensors", "threadpoolctl"]
+DATA = pathlib.Path(os.environ.get("LOX_BENCHMARK_DATA", "/tmp/lox-benchmark"))
 RANK, ROWS, COLUMNS = 6, 4096, 11008
 
 
 def restart_with_peers():
-    """Runs this script again where the peers are installed and nothing pins a core."""
-    try:
-        import scipy, sklearn, torch, safetensors, threadpoolctl  # noqa: F401, E401
-        python = sys.executable
-    except ImportError:
-        venv = DATA / "venv"
-        python = str(venv / "bin/python")
-        if not os.path.exists(python):
-            subprocess.run([sys.executable, "-m", "venv", venv], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", *PEERS], check=True)
-    if python != sys.executable or CLEARED:
-        environment = {k: v for k, v in os.environ.items() if k not in CLEARED}
-        os.execve(python, [python, *sys.argv], environment)
+    """Runs this script again where the peers are installed and nothing pins OpenBLAS to a slower core."""
+    if os.environ.get("LOX_BENCHMARK_INSIDE"):
+        return
+    python = peers.install(*PEERS)
+    os.execve(python, [python, *sys.argv], peers.clean_environment(LOX_BENCHMARK_INSIDE=1))
 
 
 def make_data():
@@ -96,6 +89,7 @@ def main():
     make_data()
     torch.set_num_threads(os.cpu_count())
 
+    print(peers.machine())
     print(f"threads {os.cpu_count()}; torch {torch.__version__} ({torch.backends.cpu.get_cpu_capability()}), "
           f"scipy {scipy.__version__}, scikit-learn {sklearn.__version__}, numpy {np.__version__}")
     for pool in threadpoolctl.threadpool_info():
@@ -121,10 +115,10 @@ def main():
             return u, s, vt.T
         return run
 
-    peers = {f"torch.svd_lowrank q 16 niter {n}": lowrank(n) for n in (2, 3, 4, 8, 12, 16)}
-    peers["scipy svds (ARPACK, tol 1e-5)"] = arpack
-    peers["sklearn randomized_svd (default)"] = scikit()
-    peers["sklearn randomized_svd n_iter 12"] = scikit(n_iter=12)
+    others = {f"torch.svd_lowrank q 16 niter {n}": lowrank(n) for n in (2, 3, 4, 8, 12, 16)}
+    others["scipy svds (ARPACK, tol 1e-5)"] = arpack
+    others["sklearn randomized_svd (default)"] = scikit()
+    others["sklearn randomized_svd n_iter 12"] = scikit(n_iter=12)
     results = {}
     for name in ("gap", "decay"):
         aligned = load_file(DATA / "aligned.safetensors")[name]
@@ -140,11 +134,11 @@ def main():
             other = np.linalg.norm(wide.T @ u - v * s, axis=0)
             return float(max(one.max(), other.max()) / s[0])
 
-        times = {"ours, f32 pair": [], "ours, bf16 pair": [], **{k: [] for k in peers}}
+        times = {"ours, f32 pair": [], "ours, bf16 pair": [], **{k: [] for k in others}}
         found = {}
         ours(name), half(name)
         for _ in range(options.rounds):
-            for peer, run in peers.items():
+            for peer, run in others.items():
                 for label, side in (("ours, f32 pair", ours), ("ours, bf16 pair", half)):
                     if label == "ours, bf16 pair" and peer != "scipy svds (ARPACK, tol 1e-5)":
                         continue
