@@ -48,6 +48,8 @@ private func run(_ cell: Int, _ library: String, _ entry: String, _ channel: Cha
         ) -> Int32
     var outcome = ks_outcome()
     channel.send(.cellBegan(cell: cell, time: Timestamp(nanoseconds: ks_now())))
+    // Now, not in 50 ms: the cell's output must not be seen before the cell.
+    channel.flush()
     ks_run_cell(unsafeBitCast(symbol, to: Entry.self), Int32(cell), &outcome)
     fflush(nil)
     Run.current.reportStreams()

@@ -86,6 +86,11 @@ package struct Compiler: Sendable {
             } failed: { text in
                 let found = CompilerOutput.diagnostics(
                     in: text, sourceName: sourceName, study: study, cell: module.cell)
+                if text.contains("No space left on device") {
+                    return BuildError(
+                        .cache, "The disk is full: \(cache.folder) takes no more compiled cells.",
+                        mend: "free some space, or name another place with `--ledger FOLDER`")
+                }
                 guard found.contains(where: { $0.severity == .error }) else {
                     return BuildError(
                         .compilerFailed, "The Swift compiler failed on module \(module.name).",

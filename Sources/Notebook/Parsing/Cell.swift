@@ -21,13 +21,11 @@ package struct CellOptions: Sendable, Equatable {
     package var evaluated = true
     /// False: the cell is not shown in the report; its output is.
     package var shown = true
-    /// True: what the cell saves is taken from the last run with the same code, values and seed.
-    package var cached = false
     /// In seconds; nothing where the cell may take as long as it likes.
     package var timeout: Double?
 
     package init() {}
-    package static let known = ["id", "eval", "echo", "cache", "timeout"]
+    package static let known = ["id", "eval", "echo", "timeout"]
 }
 
 /// `` `{swift} expression` `` in prose: the number in the text is the number that the run computed.

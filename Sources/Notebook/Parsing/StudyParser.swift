@@ -151,7 +151,6 @@ struct StudyParser {
                 }
             case "eval": options.evaluated = reader.flag(entry.value, "eval")
             case "echo": options.shown = reader.flag(entry.value, "echo")
-            case "cache": options.cached = reader.flag(entry.value, "cache")
             default:
                 let text = reader.text(entry.value, "timeout")
                 options.timeout = Size.seconds(text)
