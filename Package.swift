@@ -113,7 +113,7 @@ let package = Package(
         // Drives a ledger as hard as it goes, for benchmarks and for tests that kill it.
         .executableTarget(
             name: "ledger-drill", dependencies: ["Provenance", "Events"], path: "Benchmarks/ledger",
-            sources: ["main.swift"], swiftSettings: strict),
+            exclude: ["compare.py", "torture.py"], sources: ["main.swift"], swiftSettings: strict),
         // Our side of Benchmarks/training/compare.py.
         .executableTarget(
             name: "training-bench", dependencies: ["Engine"], path: "Benchmarks/training",

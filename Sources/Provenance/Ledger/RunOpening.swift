@@ -113,7 +113,9 @@ extension Ledger {
         try db.execute(
             sql: "INSERT INTO source VALUES (?, ?) ON CONFLICT DO NOTHING",
             arguments: [source, opening.text])
-        let command = Secrets.scrubbed(opening.command)
+        var command = Secrets.scrubbed(opening.command)
+        // Where the program lies is this machine's business; its name says what was typed.
+        if let program = command.first?.split(separator: "/").last { command[0] = String(program) }
         try db.execute(
             sql: """
                 INSERT INTO run (id, study, title, source, seed, tier, threads, command, release, began,

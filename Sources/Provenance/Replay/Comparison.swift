@@ -24,6 +24,7 @@ package struct Comparison {
     ) -> ReplayVerdict {
         var comparison = Comparison(
             original: original, replay: replay, objects: objects, samples: samples)
+        comparison.compareInputs()
         comparison.compareSeries()
         comparison.compareDigests()
         comparison.compareStreams()
@@ -40,6 +41,34 @@ package struct Comparison {
             original: original.id, replay: replay.id, outputs: comparison.outputs,
             first: comparison.first(), environment: differences,
             expectation: Expectation(tier: original.tier, differences: differences))
+    }
+
+    // MARK: - What it read
+
+    /// A replay verifies its data before it runs; two runs that are merely compared may have read
+    /// different files.
+    private mutating func compareInputs() {
+        let theirs = Dictionary(
+            replay.inputs.map { ("\($0.cell) \($0.written)", $0) }, uniquingKeysWith: { a, _ in a })
+        for input in original.inputs {
+            guard let other = theirs["\(input.cell) \(input.written)"] else { continue }
+            var verdict = OutputVerdict(
+                kind: .input, name: input.written, cell: input.cell, rung: .sameBits)
+            if other.sha256 != input.sha256 {
+                verdict.rung = .different
+                let found = Dictionary(
+                    other.files.map { ($0.path, $0.sha256) }, uniquingKeysWith: { a, _ in a })
+                let file = input.files.first { found[$0.path] != $0.sha256 }
+                verdict.difference = difference(
+                    .input, file.map { "\(input.written)/\($0.path)" } ?? input.written, input.cell,
+                    expected: "sha256 \(short(file?.sha256 ?? input.sha256))",
+                    found: file.map {
+                        found[$0.path].map { "sha256 \(short($0))" } ?? "no such file"
+                    }
+                        ?? "sha256 \(short(other.sha256))")
+            }
+            outputs.append(verdict)
+        }
     }
 
     // MARK: - Numbers
@@ -96,13 +125,16 @@ package struct Comparison {
             if verdict.difference == nil {
                 verdict.difference = difference(expected, a, b, index: index, found)
             }
-            // A value of another step, or a rate out of another total, is another value altogether.
-            let used =
-                a.step == b.step
-                    && expected.proportions[index]?.total == found.proportions[index]?.total
-                ? (a.value == b.value
-                    ? 0 : tolerance?.use(expected: a.value, found: b.value) ?? .infinity)
-                : .infinity
+            // A value of another step, or a rate out of another total or by another judge, is another
+            // value altogether.
+            let (mine, theirs) = (expected.proportions[index], found.proportions[index])
+            let comparable =
+                a.step == b.step && mine?.total == theirs?.total && mine?.judge == theirs?.judge
+            let used: Double =
+                !comparable
+                ? .infinity
+                : a.value == b.value
+                    ? 0 : tolerance?.use(expected: a.value, found: b.value) ?? .infinity
             worst = max(worst, used)
             verdict.rung = max(
                 verdict.rung,
@@ -409,7 +441,8 @@ package struct Comparison {
         guard let step = difference.step, step >= 0,
             difference.kind == .digest || difference.kind == .metric
         else {
-            // Single values are recorded after the loop that led to them.
+            // What is read comes before what is made of it; single values come after their loop.
+            if difference.kind == .input { return (difference.cell, .min, 0, 0) }
             return (difference.cell, .max, kinds, time(of: difference))
         }
         return (difference.cell, step, kinds, time(of: difference))

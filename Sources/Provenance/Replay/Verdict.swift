@@ -19,7 +19,8 @@ package enum Rung: Int, Sendable, Hashable, Comparable, CaseIterable {
 
 /// What kind of output is compared.
 package enum OutputKind: String, Sendable, Hashable, CaseIterable {
-    case digest, metric, stream, claim, inlineValue = "inline value", item, text, figure, artifact,
+    case input, digest, metric, stream, claim, inlineValue = "inline value", item, text, figure,
+        artifact,
         cell
 }
 

@@ -22,6 +22,9 @@ struct RunRequest {
     var requiresClean = false
     /// The folder in which `.study` lies; found from the study where nothing is given.
     var ledgerRoot: String?
+    /// The folder that stands for the repository's root when files are looked for, where that is not
+    /// `ledgerRoot`: a replay's scratch worktree.
+    var filesRoot: String?
     /// What ran, where that is known already: a replay runs in a scratch worktree, which is not the
     /// code's identity.
     var code: CodeIdentity?
@@ -58,7 +61,8 @@ final class StudyRunner {
     /// - Throws: ``StudyError``, ``BuildError`` or ``ProvenanceError`` where no run could begin; what
     ///   goes wrong after that is in the outcome.
     func run() async throws -> RunOutcome {
-        let study = try StudyFile(contentsOf: request.file, path: request.file)
+        let study = try StudyFile(
+            contentsOf: request.file, path: request.recordedPath ?? request.file)
         let values = try study.values(overriding: request.parameters)
         let last = try request.until.map { try Self.cell($0, in: study).index }
         let root = request.ledgerRoot ?? Ledger.root(for: request.file)
@@ -110,7 +114,7 @@ final class StudyRunner {
         let scratch = ledger.scratchFolder + "/" + writer.id
         defer { try? FileManager.default.removeItem(atPath: scratch) }
         let recorder = RunRecorder(
-            study: study, file: request.file, root: root, ledger: ledger, writer: writer,
+            study: study, file: request.file, root: request.filesRoot ?? root, ledger: ledger, writer: writer,
             view: view,
             scratch: scratch)
         let end: SessionEnd

@@ -1,0 +1,96 @@
+// What the ledger's folder holds that no run needs. References are counted by a query over the rows,
+// so no counter can be wrong.
+
+internal import Events
+internal import Foundation
+internal import GRDB
+
+/// What could be removed, and how much that would free.
+package struct Garbage: Sendable, Hashable {
+    /// Objects that no run names.
+    package var objects: [String] = []
+    /// Scratch folders of runs that are over.
+    package var scratch: [String] = []
+    /// References `refs/study/runs/ID` of runs that are not in the ledger.
+    package var references: [String] = []
+    package var bytes: Int64 = 0
+
+    package var isEmpty: Bool { objects.isEmpty && scratch.isEmpty && references.isEmpty }
+}
+
+extension Ledger {
+    private static let references = """
+        SELECT sha256 FROM artifact UNION SELECT sha256 FROM artifact_file
+        UNION SELECT sha256 FROM input UNION SELECT sha256 FROM input_file
+        """
+
+    /// The objects that a run's artifacts and inputs name.
+    package func neededObjects(of id: String) throws -> Set<String> {
+        try read { db in
+            try Set(
+                String.fetchAll(
+                    db,
+                    sql: """
+                        SELECT sha256 FROM artifact WHERE run = :n UNION SELECT sha256 FROM artifact_file
+                        WHERE run = :n UNION SELECT sha256 FROM input WHERE run = :n
+                        UNION SELECT sha256 FROM input_file WHERE run = :n
+                        """,
+                    arguments: [
+                        "n": Int64.fetchOne(
+                            db, sql: "SELECT number FROM run WHERE id = ?", arguments: [id])
+                    ]))
+        }
+    }
+
+    /// Finds what no run needs; removes nothing.
+    ///
+    /// A file younger than an hour is left alone: its run may be about to write the row that names it.
+    package func garbage(olderThan age: Double = 3600) throws -> Garbage {
+        var garbage = Garbage()
+        let (needed, runs) = try read { db in
+            (
+                try Set(String.fetchAll(db, sql: Self.references)),
+                try Set(String.fetchAll(db, sql: "SELECT id FROM run"))
+            )
+        }
+        let limit = Timestamp.now.nanoseconds - Int64(age * 1e9)
+        for (sha256, size) in try objects.all() where !needed.contains(sha256) {
+            // A copy keeps no old time: what counts is when it came into the store.
+            guard let identity = FileIdentity(objects.path(of: sha256)), identity.changed <= limit
+            else {
+                continue
+            }
+            garbage.objects.append(sha256)
+            garbage.bytes += size
+        }
+        let active = try list().runs.filter { $0.status == .running }.map(\.id)
+        let folders = (try? FileManager.default.contentsOfDirectory(atPath: scratchFolder)) ?? []
+        for name in folders.sorted() where !active.contains(where: { name.hasSuffix($0) }) {
+            let path = scratchFolder + "/" + name
+            guard let identity = FileIdentity(path), identity.changed <= limit else { continue }
+            garbage.scratch.append(name)
+            garbage.bytes += try filesBelow(path).reduce(0) {
+                $0 + (FileIdentity(path + "/" + $1)?.size ?? 0)
+            }
+        }
+        if let repository = try? Repository(containing: parent(of: folder)),
+            // A ledger elsewhere (`--ledger`) knows nothing of this repository's other runs.
+            realPath(repository.root) == realPath(parent(of: folder))
+        {
+            let names = (try? repository.references(matching: "refs/study/runs/*")) ?? []
+            garbage.references = names.filter { !runs.contains(String($0.dropFirst(16))) }
+        }
+        return garbage
+    }
+
+    /// Removes what ``garbage(olderThan:)`` found.
+    package func remove(_ garbage: Garbage) throws {
+        for sha256 in garbage.objects { objects.remove(sha256) }
+        for name in garbage.scratch {
+            try? FileManager.default.removeItem(atPath: scratchFolder + "/" + name)
+        }
+        if let repository = try? Repository(containing: parent(of: folder)) {
+            for name in garbage.references { try? repository.removeReference(name) }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+// Lays out a run's source and inputs in a folder of their own, every file checked against the record.
+// Running it is the command's business, comparing Comparison.swift's.
+
+internal import Foundation
+
+/// A scratch worktree with what a run ran on.
+package struct Restoration: Sendable {
+    /// The folder that stands for the repository's root.
+    package let folder: String
+    /// The study's file in it.
+    package let study: String
+
+    /// Writes source and inputs of `run` below `folder`.
+    ///
+    /// An input is taken from the commit or snapshot, else from the object store, else linked from
+    /// where it lay, and only with the digest on record.
+    /// - Parameter root: The repository, or the folder that holds the ledger.
+    /// - Throws: ``ProvenanceError`` with reason `.incomplete`, naming everything missing or changed.
+    package static func lay(
+        out run: RunRecord, of ledger: Ledger, root: String, into folder: String
+    ) throws
+        -> Restoration
+    {
+        try makeFolder(folder)
+        if let commit = run.code.snapshot ?? run.code.commit {
+            try Checkout.write(commit: commit, of: root, into: folder)
+        }
+        // A study outside the root keeps its name; its folder is not ours to rebuild.
+        let name = run.study.hasPrefix("/") ? (run.study as NSString).lastPathComponent : run.study
+        let study = folder + "/" + name
+        try makeFolder(parent(of: study))
+        try? FileManager.default.removeItem(atPath: study)
+        try Data(run.text.utf8).write(to: URL(fileURLWithPath: study))
+
+        var faults: [String] = []
+        for input in run.inputs {
+            if let fault = try restore(input, of: ledger, root: root, into: folder) {
+                faults.append(fault)
+            }
+        }
+        guard faults.isEmpty else {
+            throw ProvenanceError(
+                .incomplete,
+                "\(faults.count == 1 ? "An input" : "\(faults.count) inputs") of this run cannot be had as recorded:\n  "
+                    + faults.joined(separator: "\n  "),
+                where: "run \(run.id), \(run.study)",
+                mend:
+                    "put the recorded files back, or start a new run; a replay takes no other data")
+        }
+        return Restoration(folder: folder, study: study)
+    }
+
+    /// Nil where the input is there, else what is wrong with it.
+    private static func restore(
+        _ input: InputRecord, of ledger: Ledger, root: String, into folder: String
+    ) throws -> String? {
+        // What an upstream run made is laid out from the object store when the study asks for it.
+        if input.path.hasPrefix(".study/") {
+            let parts = input.isFolder ? input.files.map(\.sha256) : [input.sha256]
+            return parts.allSatisfy(ledger.objects.contains)
+                ? nil
+                : "\(input.written): an artifact of another run, sha256 \(short(input.sha256)), is not in the store"
+        }
+        let isInside = input.tracking != "outside"
+        let place = isInside ? folder + "/" + input.path : expanded(input.path)
+        if try digest(place, of: ledger) == input.sha256 { return nil }
+        if !isInside {
+            let found = try digest(place, of: ledger)
+            return fault(input, found)
+        }
+        // From the store.
+        let parts = input.isFolder ? input.files.map(\.sha256) : [input.sha256]
+        if parts.allSatisfy(ledger.objects.contains) {
+            if input.isFolder {
+                for file in input.files {
+                    try ledger.objects.copy(file.sha256, to: place + "/" + file.path)
+                }
+            } else {
+                try ledger.objects.copy(input.sha256, to: place)
+            }
+            return nil
+        }
+        // From where it lay: a link, so that a large file costs nothing.
+        let original = root + "/" + input.path
+        let found = try digest(original, of: ledger)
+        guard found == input.sha256 else { return fault(input, found) }
+        try? FileManager.default.removeItem(atPath: place)
+        try makeFolder(parent(of: place))
+        guard symlink(realPath(original), place) == 0 else { throw cannotWrite(place) }
+        return nil
+    }
+
+    private static func fault(_ input: InputRecord, _ found: String?) -> String {
+        "\(input.written): sha256 \(short(input.sha256)) recorded, "
+            + (found.map { "\(short($0)) found" } ?? "nothing found")
+    }
+
+    private static func expanded(_ path: String) -> String {
+        guard path.hasPrefix("~/"), let home = getenv("HOME") else { return path }
+        return String(cString: home) + path.dropFirst(1)
+    }
+
+    /// The digest of a file or folder as ``RunWriter/input(cell:path:written:kind:expected:)`` takes it.
+    private static func digest(_ path: String, of ledger: Ledger) throws -> String? {
+        guard let identity = FileIdentity(path) else { return nil }
+        guard identity.isFolder else { return try ledger.digests(of: [path])[0].sha256 }
+        let names = try filesBelow(path)
+        let digests = try ledger.digests(of: names.map { path + "/" + $0 })
+        return FolderManifest(
+            zip(names, digests).map { ManifestEntry(path: $0, sha256: $1.sha256, size: $1.size) }
+        ).digest.hex
+    }
+}

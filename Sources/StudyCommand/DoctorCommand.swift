@@ -1,0 +1,257 @@
+// `study doctor`: is this machine fit to run and replay studies, is the ledger whole; each finding
+// with its remedy.
+
+internal import ArgumentParser
+internal import Foundation
+internal import Notebook
+internal import Provenance
+
+struct DoctorCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "doctor",
+        abstract: "Check toolchain, libraries, CPU, disk and ledger; say how to mend what is wrong."
+    )
+
+    @Flag(
+        help:
+            "Save every whole row of a damaged ledger into a fresh one; the old file is set aside.")
+    var repair = false
+
+    @OptionGroup var options: LedgerOptions
+
+    func run() async throws {
+        if repair {
+            try options.reporting { try repairLedger() }
+            return
+        }
+        var findings = Machine.findings(root: options.root)
+        findings.insert(await Machine.toolchain(root: options.root), at: 0)
+        findings += Machine.ledger(root: options.root)
+        let wrong = findings.filter { $0.state == .wrong }.count
+        if options.json {
+            JSONOutput.print([
+                "fit": wrong == 0,
+                "findings": findings.map {
+                    [
+                        "what": $0.what, "state": $0.state.rawValue, "found": $0.found,
+                        "mend": $0.mend,
+                    ]
+                },
+            ])
+        } else {
+            let width = findings.map(\.what.count).max() ?? 0
+            for finding in findings {
+                let name = finding.what.padding(toLength: width, withPad: " ", startingAt: 0)
+                print("\(finding.state.mark) \(name)  \(finding.found)")
+                if finding.state != .good {
+                    print("  \(String(repeating: " ", count: width))  mend: \(finding.mend)")
+                }
+            }
+            print(wrong == 0 ? "fit" : "\(wrong) to mend")
+        }
+        if wrong > 0 { throw ExitCode(ExitStatus.studyFailed) }
+    }
+
+    private func repairLedger() throws {
+        let report = try Ledger.repair(under: options.root)
+        if options.json {
+            JSONOutput.print([
+                "set_aside": report.setAside, "rows": report.rows, "runs": report.runs,
+                "broken_seals": report.brokenSeals,
+            ])
+            return
+        }
+        print("saved \(report.rows.values.reduce(0, +)) rows of \(report.runs) runs")
+        print("the damaged ledger lies at \(report.setAside)")
+        for id in report.brokenSeals { print("run \(id) has lost rows: its seal no longer holds") }
+    }
+}
+
+/// One thing looked at.
+struct Finding {
+    enum State: String {
+        case good, note, wrong
+        var mark: String {
+            switch self {
+            case .good: "✓"
+            case .note: "·"
+            case .wrong: "✗"
+            }
+        }
+    }
+
+    var what: String
+    var state: State
+    var found: String
+    var mend = ""
+}
+
+/// What a study needs of a machine.
+enum Machine {
+    static func toolchain(root: String) async -> Finding {
+        do {
+            let cache = try BuildCache(
+                access(root, W_OK) == 0
+                    ? root + "/.study/cache" : NSTemporaryDirectory() + "study-doctor")
+            let toolchain = try await Toolchain.find(cache: cache)
+            let isOurs = toolchain.version.contains("6.3")
+            return Finding(
+                what: "Swift", state: isOurs ? .good : .note, found: toolchain.version,
+                mend:
+                    "studies are tested with Swift 6.3; another version may give other code, not other sums"
+            )
+        } catch let error as BuildError {
+            return Finding(what: "Swift", state: .wrong, found: error.what, mend: error.mend)
+        } catch {
+            return Finding(
+                what: "Swift", state: .wrong, found: "\(error)", mend: "see swift.org/install")
+        }
+    }
+
+    static func findings(root: String) -> [Finding] {
+        let environment = EnvironmentSnapshot.collect()
+        var findings: [Finding] = []
+        do {
+            let installation = try Installation()
+            findings.append(
+                Finding(what: "installation", state: .good, found: installation.library))
+        } catch {
+            findings.append(
+                Finding(
+                    what: "installation", state: .wrong, found: "\(error)",
+                    mend:
+                        "make install PREFIX=… puts the kernel and the library where the command finds them"
+                ))
+        }
+        let features = Set(
+            (environment["cpu.features"] ?? "").split(separator: " ").map(String.init))
+        let architecture = environment["os.architecture"] ?? ""
+        let kernels =
+            features.contains("avx512f")
+            ? "AVX-512" : features.contains("avx2") && features.contains("fma") ? "AVX2" : ""
+        findings.append(
+            Finding(
+                what: "CPU", state: kernels.isEmpty && architecture == "x86_64" ? .note : .good,
+                found:
+                    "\(environment["cpu.model"] ?? architecture), \(environment["cpu.cores"] ?? "?") cores",
+                mend:
+                    "without AVX2 and FMA the portable tier runs its scalar loops: the same bits, much slower"
+            ))
+        findings.append(
+            Finding(
+                what: "portable tier", state: .good,
+                found:
+                    "the same bits as on other machines; this one runs the \(kernels.isEmpty ? "scalar" : kernels) kernels"
+            ))
+        findings.append(openBLAS(environment))
+        for (tool, purpose) in [
+            ("gnuplot", "figures in reports"), ("bwrap", "replaying others' bundles in a sandbox"),
+        ] {
+            let found = onPath(tool)
+            findings.append(
+                Finding(
+                    what: tool, state: found == nil ? .note : .good,
+                    found: found ?? "not found; needed for \(purpose)",
+                    mend: "apt-get install \(tool == "bwrap" ? "bubblewrap" : "gnuplot-nox")"))
+        }
+        findings.append(disk(root))
+        let writable = access(root, W_OK) == 0
+        findings.append(
+            Finding(
+                what: "write access", state: writable ? .good : .wrong, found: root,
+                mend:
+                    "give this user the right to write there, or name another place with --ledger FOLDER"
+            ))
+        let memory = (Int64(environment["memory.bytes"] ?? "") ?? 0)
+        findings.append(Finding(what: "memory", state: .good, found: size(memory)))
+        return findings
+    }
+
+    /// The blas tier and LAPACK are loaded when asked for; nothing else needs them.
+    private static func openBLAS(_ environment: EnvironmentSnapshot) -> Finding {
+        guard let library = dlopen("libopenblas.so.0", RTLD_LAZY | RTLD_LOCAL) else {
+            return Finding(
+                what: "OpenBLAS", state: .note,
+                found: "not found; needed for --tier blas and large decompositions",
+                mend: "apt-get install libopenblas0-pthread")
+        }
+        var found = "libopenblas.so.0"
+        if let symbol = dlsym(library, "openblas_get_config") {
+            typealias Function = @convention(c) () -> UnsafePointer<CChar>
+            found = String(cString: unsafeBitCast(symbol, to: Function.self)())
+        }
+        return Finding(what: "OpenBLAS", state: .good, found: found)
+    }
+
+    private static func disk(_ root: String) -> Finding {
+        var info = statvfs()
+        guard statvfs(root, &info) == 0 else {
+            return Finding(
+                what: "disk", state: .wrong, found: "\(root) cannot be looked at",
+                mend: "check the path")
+        }
+        let free = Int64(info.f_bavail) * Int64(info.f_frsize)
+        // A checkpoint of a small model and its adapters; a ledger alone needs megabytes.
+        let least: Int64 = 1 << 30
+        return Finding(
+            what: "disk", state: free < 64 << 20 ? .wrong : free < least ? .note : .good,
+            found: "\(size(free)) free",
+            mend: "`study gc` lists what could be removed")
+    }
+
+    static func ledger(root: String) -> [Finding] {
+        guard FileManager.default.fileExists(atPath: root + "/.study/ledger.sqlite") else {
+            return [
+                Finding(
+                    what: "ledger", state: .note, found: "none yet", mend: "`study run` makes it")
+            ]
+        }
+        do {
+            let ledger = try Ledger.openForReading(root)
+            let health = try ledger.health()
+            var findings: [Finding] = []
+            let runs = try? ledger.list()
+            findings.append(
+                Finding(
+                    what: "ledger", state: health.damage.isEmpty ? .good : .wrong,
+                    found: health.damage.first ?? "\(runs?.total ?? 0) runs, every page whole",
+                    mend: "study doctor --repair saves every row that is whole"))
+            if !health.brokenSeals.isEmpty {
+                findings.append(
+                    Finding(
+                        what: "seals", state: .wrong,
+                        found: "broken: " + health.brokenSeals.joined(separator: ", "),
+                        mend: "import these runs again from a bundle or another ledger"))
+            }
+            if !health.missingObjects.isEmpty {
+                findings.append(
+                    Finding(
+                        what: "objects", state: .wrong,
+                        found:
+                            "\(health.missingObjects.count) missing, as \(health.missingObjects[0].prefix(12))…",
+                        mend: "study import a ledger that has them, or run the study again"))
+            }
+            let lost = runs?.runs.filter { $0.status == .lost } ?? []
+            if !lost.isEmpty {
+                findings.append(
+                    Finding(
+                        what: "lost runs", state: .note,
+                        found: "\(lost.count), as \(lost[0].id): the process died before the seal",
+                        mend: "nothing needs to be done; what they recorded is there"))
+            }
+            return findings
+        } catch {
+            return [
+                Finding(
+                    what: "ledger", state: .wrong,
+                    found: (error as? ProvenanceError)?.what ?? "\(error)",
+                    mend: (error as? ProvenanceError)?.mend ?? "study doctor --repair")
+            ]
+        }
+    }
+
+    private static func onPath(_ name: String) -> String? {
+        let path = ProcessInfo.processInfo.environment["PATH"] ?? ""
+        return path.split(separator: ":").map { "\($0)/\(name)" }.first { access($0, X_OK) == 0 }
+    }
+}

@@ -1,0 +1,314 @@
+// `study show RUN`: one run, or one of its series drawn, or its items.
+
+internal import ArgumentParser
+internal import Events
+internal import Foundation
+internal import Provenance
+
+struct ShowCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "show", abstract: "Show one run: what ran, what came out, how it ended.")
+
+    @Argument(help: ArgumentHelp("An id, its first or last digits, or @latest.", valueName: "run"))
+    var name: String = "@latest"
+
+    @Option(help: ArgumentHelp("Draw this metric's series in the terminal.", valueName: "name"))
+    var metric: String?
+
+    @Flag(help: "List the items of evaluations; restricted ones by hash and label.")
+    var items = false
+
+    @Flag(help: "Print what the cells printed.")
+    var output = false
+
+    @Flag(help: "Check the seal: read every row again.")
+    var verify = false
+
+    @Option(help: "With --metric or --items: table, csv or jsonl.")
+    var format = "table"
+
+    @OptionGroup var options: LedgerOptions
+
+    func validate() throws {
+        guard ["table", "csv", "jsonl"].contains(format) else {
+            throw ValidationError("--format is table, csv or jsonl, not '\(format)'.")
+        }
+    }
+
+    func run() throws {
+        try options.reporting {
+            let ledger = try options.openForReading()
+            let record = try ledger.run(name)
+            if let metric {
+                try show(metric, of: record, ledger)
+            } else if items {
+                showItems(record)
+            } else if output {
+                for piece in record.outputs { FileHandle.standardOutput.write(Data(piece.bytes)) }
+            } else if !options.json {
+                printAll(RunText.text(record, verdicts: try ledger.verdicts(of: record.id)))
+            }
+            var seal: Bool?
+            if verify {
+                seal = try ledger.sealHolds(record.id)
+                if !options.json {
+                    print(
+                        seal.map {
+                            $0
+                                ? "the seal holds"
+                                : "THE SEAL IS BROKEN: rows were changed after the run"
+                        } ?? "the run has no seal")
+                }
+            }
+            if options.json {
+                var object = RunText.object(record)
+                object["seal_holds"] = seal
+                JSONOutput.print(object)
+            }
+            if seal == false { throw ExitCode(ExitStatus.studyFailed) }
+        }
+    }
+
+    private func show(_ name: String, of record: RunRecord, _ ledger: Ledger) throws {
+        let found = record.series.filter { $0.name == name || $0.label == name }
+        guard !found.isEmpty else {
+            let names = record.series.map(\.label).joined(separator: ", ")
+            throw ProvenanceError(
+                .badFilter, "Run \(record.id) has no metric '\(name)'.", where: record.study,
+                mend: names.isEmpty ? "it recorded none" : "it has \(names)")
+        }
+        for (place, series) in found.enumerated() {
+            let points = try ledger.points(of: series)
+            switch format {
+            case "csv":
+                if place == 0 { printAll(CSV.line(["metric", "arm", "cell", "step", "value"])) }
+                printAll(
+                    points.map {
+                        CSV.line([
+                            series.name, series.arm, "\(series.cell)", "\($0.step)", "\($0.value)",
+                        ])
+                    }.joined())
+            case "jsonl":
+                printAll(
+                    points.map {
+                        ListCommand.line([
+                            "metric": series.name, "arm": series.arm, "cell": series.cell,
+                            "step": $0.step,
+                            "value": JSONOutput.number($0.value),
+                        ]) + "\n"
+                    }.joined())
+            default:
+                if !options.json { printAll(Drawing.text(series, points)) }
+            }
+        }
+    }
+
+    private func showItems(_ record: RunRecord) {
+        func shown(_ text: String) -> String {
+            let line = text.replacing("\n", with: "⏎")
+            return line.count > 48 ? line.prefix(47) + "…" : line
+        }
+        switch format {
+        case "csv":
+            printAll(
+                CSV.line(["evaluation", "arm", "index", "label", "judge", "prompt", "answer"])
+                    + record.items.map {
+                        CSV.line([
+                            $0.evaluation, $0.arm, "\($0.index)", $0.label, $0.judge, $0.prompt,
+                            $0.answer,
+                        ])
+                    }.joined())
+        case "jsonl":
+            printAll(
+                record.items.map {
+                    ListCommand.line([
+                        "evaluation": $0.evaluation, "arm": $0.arm, "index": $0.index,
+                        "label": $0.label,
+                        "judge": $0.judge, "prompt": $0.prompt, "answer": $0.answer,
+                    ]) + "\n"
+                }.joined())
+        default:
+            guard !options.json else { return }
+            var table = TextTable(head: ["EVALUATION", "ARM", "#", "LABEL", "PROMPT", "ANSWER"])
+            table.rows = record.items.map {
+                [
+                    $0.evaluation, $0.arm, "\($0.index)", $0.label, shown($0.prompt),
+                    shown($0.answer),
+                ]
+            }
+            printAll(record.items.isEmpty ? "The run has no items.\n" : table.text)
+        }
+    }
+}
+
+/// A run in words.
+enum RunText {
+    static func text(_ run: RunRecord, verdicts: [(replay: String, rung: String, json: String)])
+        -> String
+    {
+        var lines = ["\(run.title.isEmpty ? run.study : run.title)"]
+        func add(_ name: String, _ value: String?) {
+            guard let value, !value.isEmpty else { return }
+            lines.append("  " + name.padding(toLength: 12, withPad: " ", startingAt: 0) + value)
+        }
+        add("run", run.id)
+        add(
+            "status",
+            run.status.rawValue
+                + (run.status == .lost ? " (its process is gone, and it was not sealed)" : ""))
+        add("study", run.study)
+        add(
+            "began",
+            run.began.text + " UTC"
+                + (run.ended == nil ? "" : ", took \(span(run.began, run.ended))"))
+        let dirty =
+            run.code.snapshot.map {
+                " + \(run.code.changes.count) changes, kept as \($0.prefix(12))"
+            } ?? ""
+        add(
+            "code",
+            (run.code.commit.map { String($0.prefix(12)) } ?? "no commit") + dirty
+                + (run.code.branch.map { ", branch \($0)" } ?? ""))
+        add("remote", run.code.remote)
+        add("command", run.command.joined(separator: " "))
+        add("seed", "\(run.seed), \(run.tier) tier, \(run.threads) threads")
+        add("replay of", run.replayOf)
+        add("imported", run.imported)
+        add("params", run.parameters.map { "\($0.name)=\($0.value)" }.joined(separator: " "))
+        add("seal", run.seal.map { String($0.sha256.prefix(16)) + "…" })
+        for failure in run.failures {
+            add("failure", "line \(failure.line): \(failure.message)")
+        }
+        for omission in run.code.omissions {
+            add("left out", "\(omission.path), \(size(omission.size)): \(omission.reason)")
+        }
+        if !run.cells.isEmpty {
+            lines.append("cells")
+            for cell in run.cells {
+                let time = cell.began.map { span($0, cell.ended) } ?? ""
+                lines.append("  \(cell.id)  line \(cell.firstLine)  \(cell.state)  \(time)")
+            }
+        }
+        if !run.inputs.isEmpty { lines.append("inputs") }
+        for input in run.inputs {
+            lines.append(
+                "  \(input.written)  sha256 \(input.sha256.prefix(16))…  \(size(input.size))"
+                    + (input.tracking == "ignored" ? "  ignored by Git" : "")
+                    + (input.changed == nil ? "" : "  CHANGED DURING THE RUN"))
+        }
+        if !run.series.isEmpty { lines.append("metrics") }
+        for series in run.series {
+            let rate =
+                series.proportions[series.count - 1].map {
+                    "  (\($0.count) of \($0.total), \($0.judge))"
+                } ?? ""
+            let range =
+                series.count > 1
+                ? "  \(series.count) values, \(shortNumber(series.minimum)) to \(shortNumber(series.maximum))"
+                : ""
+            lines.append("  \(series.label)  \(shortNumber(series.last))\(rate)\(range)")
+        }
+        if !run.claims.isEmpty { lines.append("claims") }
+        for claim in run.claims {
+            lines.append("  \(claim.holds ? "holds" : "FAILS")  \(claim.text)  (\(claim.evidence))")
+        }
+        if !run.artifacts.isEmpty || !run.figures.isEmpty { lines.append("artifacts") }
+        for artifact in run.artifacts {
+            lines.append(
+                "  \(artifact.name)  sha256 \(artifact.sha256.prefix(16))…  \(size(artifact.size))"
+                    + (artifact.isFolder ? "  \(artifact.files.count) files" : ""))
+        }
+        for figure in run.figures { lines.append("  figure “\(figure.title)”") }
+        if !verdicts.isEmpty { lines.append("replays") }
+        for verdict in verdicts { lines.append("  \(verdict.replay)  \(verdict.rung)") }
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    static func object(_ run: RunRecord) -> [String: Any] {
+        var object: [String: Any] = [
+            "id": run.id, "study": run.study, "title": run.title, "status": run.status.rawValue,
+            "began": run.began.iso8601, "seed": "\(run.seed)", "tier": run.tier,
+            "threads": run.threads,
+            "command": run.command, "source_sha256": run.sourceSHA256,
+            "params": Dictionary(
+                run.parameters.map { ($0.name, $0.value) }, uniquingKeysWith: { $1 }),
+            "environment": Dictionary(
+                run.environment.facts.map { ($0.name, $0.value) }, uniquingKeysWith: { $1 }),
+            "cells": run.cells.map {
+                ["id": $0.id, "line": $0.firstLine, "state": $0.state] as [String: Any]
+            },
+            "metrics": run.series.map {
+                [
+                    "name": $0.name, "arm": $0.arm, "cell": $0.cell, "count": $0.count,
+                    "last": JSONOutput.number($0.last),
+                ] as [String: Any]
+            },
+            "claims": run.claims.map { ["text": $0.text, "holds": $0.holds] as [String: Any] },
+            "artifacts": run.artifacts.map {
+                ["name": $0.name, "sha256": $0.sha256, "size": $0.size] as [String: Any]
+            },
+            "inputs": run.inputs.map {
+                ["path": $0.path, "sha256": $0.sha256, "size": $0.size, "tracking": $0.tracking]
+                    as [String: Any]
+            },
+        ]
+        object["ended"] = run.ended?.iso8601
+        object["commit"] = run.code.commit
+        object["branch"] = run.code.branch
+        object["remote"] = run.code.remote
+        object["snapshot"] = run.code.snapshot
+        object["replay_of"] = run.replayOf
+        object["seal"] = run.seal?.sha256
+        if let failure = run.failures.last {
+            object["failure"] =
+                [
+                    "cell": failure.cell, "reason": failure.reason, "message": failure.message,
+                    "line": failure.line,
+                ] as [String: Any]
+        }
+        return object
+    }
+}
+
+/// A series in the terminal, in braille dots (2 × 4 to a character): no program is needed for it.
+enum Drawing {
+    static func text(
+        _ series: RunRecord.Series, _ points: [RunRecord.Point], width: Int = 64, height: Int = 12
+    ) -> String {
+        let values = points.filter(\.value.isFinite)
+        let head = "\(series.label)  \(series.count) values, last \(shortNumber(series.last))\n"
+        guard values.count > 1, let low = values.map(\.value).min(),
+            let high = values.map(\.value).max()
+        else {
+            return head
+        }
+        let first = values.first!.step < 0 ? 0 : values.map(\.step).min()!
+        let last = values.first!.step < 0 ? Int64(values.count - 1) : values.map(\.step).max()!
+        var dots = [[UInt8]](repeating: [UInt8](repeating: 0, count: width), count: height)
+        // Bits of U+2800 for the dot in column x, row y of a character.
+        let bits: [[UInt8]] = [[0x01, 0x02, 0x04, 0x40], [0x08, 0x10, 0x20, 0x80]]
+        for (place, point) in values.enumerated() {
+            let step = point.step < 0 ? Int64(place) : point.step
+            let across = last == first ? 0 : Double(step - first) / Double(last - first)
+            let up = high == low ? 0.5 : (point.value - low) / (high - low)
+            let x = min(Int(across * Double(width * 2)), width * 2 - 1)
+            let y = min(Int((1 - up) * Double(height * 4)), height * 4 - 1)
+            dots[y / 4][x / 2] |= bits[x % 2][y % 4]
+        }
+        let labels = [shortNumber(high), shortNumber(low)]
+        let margin = labels.map(\.count).max()!
+        var text = head
+        for (row, line) in dots.enumerated() {
+            let label = row == 0 ? labels[0] : row == height - 1 ? labels[1] : ""
+            text += String(repeating: " ", count: margin - label.count) + label + " │"
+            text +=
+                String(String.UnicodeScalarView(line.map { Unicode.Scalar(0x2800 + UInt32($0))! }))
+                + "\n"
+        }
+        let right = "\(last)"
+        let left = "\(first)"
+        return text + String(repeating: " ", count: margin + 2) + left
+            + String(repeating: " ", count: max(1, width - left.count - right.count)) + right
+            + "  step\n"
+    }
+}
