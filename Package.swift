@@ -133,6 +133,11 @@ let package = Package(
             name: "export-bench", dependencies: ["Export", "Events"], path: "Benchmarks/export",
             sources: ["main.swift"], swiftSettings: strict),
 
+        // Loads and saves an adapter, for Benchmarks/peft/compare.py.
+        .executableTarget(
+            name: "peft-roundtrip", dependencies: ["Engine"], path: "Benchmarks/peft",
+            sources: ["main.swift"], swiftSettings: strict),
+
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(
             name: "EngineTests", dependencies: ["Engine", "EngineKernels", "TestSupport"],

@@ -21,6 +21,7 @@ let loading = try seconds { tokenizer = try Tokenizer(arguments[1]) }
 let data = try Data(contentsOf: URL(filePath: arguments[2]))
 let documents = data.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
 print("loaded \(loading)")
+fflush(nil)  // the other side waits for the line
 while let command = readLine() {
     var encoded: [[Int32]] = []
     encoded.reserveCapacity(documents.count)

@@ -354,6 +354,11 @@ final class TokenizerCore: Sendable {
     // MARK: Decoding
 
     func decode(_ ids: [Int32], skipSpecialTokens: Bool) -> String {
+        if case .byteLevel? = decoder, case .bpe(let bpe, let tokens) = model,
+            bpe.byteLevelTokens != nil
+        {
+            return decodeBytes(ids, bpe.vocabulary, tokens, skipSpecialTokens: skipSpecialTokens)
+        }
         var tokens: [[UInt8]] = []
         tokens.reserveCapacity(ids.count)
         for id in ids {
@@ -365,5 +370,24 @@ final class TokenizerCore: Sendable {
             return String(decoding: Array(tokens.joined()), as: UTF8.self)
         }
         return String(decoding: Array(tokens.joined(separator: [0x20])), as: UTF8.self)
+    }
+
+    /// The same for byte-level models, whose table holds each token's bytes already.
+    private func decodeBytes(
+        _ ids: [Int32], _ byBytes: Vocabulary, _ tokens: Vocabulary, skipSpecialTokens: Bool
+    ) -> String {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(ids.count * 4)
+        for id in ids {
+            if skipSpecialTokens, special.contains(id) { continue }
+            if !added.isEmpty, let token = added.token(id) {
+                bytes.append(contentsOf: ByteLevel.bytes(of: token) ?? token)
+            } else if byBytes.withToken(id, { bytes.append(contentsOf: $0) }) == nil,
+                let token = tokens.token(id)
+            {
+                bytes.append(contentsOf: token)
+            }
+        }
+        return String(decoding: bytes, as: UTF8.self)
     }
 }

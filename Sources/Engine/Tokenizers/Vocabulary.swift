@@ -51,6 +51,7 @@ struct Vocabulary: Sendable {
 
     /// The number of different tokens.
     var count: Int { spans.count }
+    var isEmpty: Bool { spans.isEmpty }
     /// One more than the greatest id.
     var endID: Int { byID.count }
 
