@@ -40,7 +40,7 @@ package enum FigureDrawing {
     }
 
     /// What a figure's script must not do, or nil.
-    static func problem(with script: String) -> String? {
+    package static func problem(with script: String) -> String? {
         var words = ""
         var endOfData: Substring?
         for line in script.split(separator: "\n", omittingEmptySubsequences: false) {
@@ -81,17 +81,32 @@ package enum FigureDrawing {
             "save", "output", "o", "ou", "out", "outp", "outpu", "print", "terminal", "term",
             "loadpath",
             "cd", "pwd", "fit", "stats", "exit", "table", "tab", "fontpath", "update", "test", "do",
-            "while",
+            "while", "file",
         ]
         for word in bare.split(whereSeparator: { !($0.isLetter || $0.isNumber || $0 == "_") })
         where forbidden.contains(word) {
             return "uses \(word), which a figure does not need"
         }
-        // plot 'file' would read one: data must come along in a block.
-        for line in bare.split(separator: "\n") {
-            for part in line.split(separator: ",")
-            where part.drop(while: { $0 == " " }).hasPrefix("\"") || part.contains("plot \"") {
-                return "reads a file"
+        // plot 'file' would read one: data must come along in a block. Other statements hold lists of
+        // texts, as tick labels, and read no file without the word; none may name a text to plot later.
+        let statements = bare.replacing("\\\n", with: " ").split { $0 == "\n" || $0 == ";" }
+        for statement in statements {
+            let line = statement.drop(while: \.isWhitespace)
+            let verb = line.prefix(while: \.isLetter)
+            switch verb {
+            case "set", "unset": continue
+            case "" where line.isEmpty || line.hasPrefix("#"): continue
+            case "plot", "splot":
+                for element in line.dropFirst(verb.count).split(separator: ",") {
+                    // Ranges and `for [i=1:3]` may stand before what is plotted.
+                    let head = element.prefix { $0 != "\"" }
+                        .replacing(#/\[[^\]]*\]/#, with: " ").replacing("for ", with: " ")
+                    if element.contains("\""), head.allSatisfy(\.isWhitespace) {
+                        return "reads a file"
+                    }
+                }
+            default:
+                return "does more than set and plot"
             }
         }
         return nil
