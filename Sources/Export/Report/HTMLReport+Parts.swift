@@ -152,7 +152,7 @@ extension HTMLReport {
             "artifacts": artifacts, "flow": DataFlow.svg(run), "run": run.shortID,
             "hasVerdicts": !run.verdicts.isEmpty, "count": run.environment.count,
             "verdicts": run.verdicts.map {
-                ["replay": $0.replay, "rung": clean($0.rung), "detail": clean($0.detail)]
+                ["replay": clean($0.replay), "rung": clean($0.rung), "detail": clean($0.detail)]
             },
             "environment": run.environment.map {
                 ["name": clean($0.name), "value": clean($0.value)]

@@ -173,7 +173,8 @@ package struct HTMLReport {
             var output: [String: Any] = [
                 "class": stream == "stderr" ? " err" : "",
                 "label": stream == "stderr"
-                    ? "Standard error of cell \(cell.id)" : "Output of cell \(cell.id)",
+                    ? "Standard error of cell \(clean(cell.id))"
+                    : "Output of cell \(clean(cell.id))",
                 "text": text,
             ]
             if text.count > Self.outputLimit {
