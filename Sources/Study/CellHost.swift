@@ -21,11 +21,22 @@ public func studyKernelMain(_ socket: Int32) -> Int32 {
         return Int32(KS_CANNOT_START)
     }
     if settings.threads > 0 { setenv("STUDY_THREADS", String(settings.threads), 1) }
-    setenv("STUDY_TIER", settings.tier, 1)
+    // A tier that cannot be had is said at the first cell: that is where the study then ends.
+    var problem: String?
+    do {
+        try setArithmeticTier(ArithmeticTier(rawValue: settings.tier) ?? .portable)
+    } catch {
+        problem = String(describing: error)
+    }
     Run.open(Run(channel: channel, settings: settings))
 
     while let command = channel.nextCommand() {
         guard case .runCell(let cell, let library, let entry) = command else { break }
+        if let problem {
+            channel.send(.failure(FailureRecord(cell: cell, reason: .kernel, message: problem)))
+            channel.flush()
+            return 1
+        }
         guard run(cell, library, entry, channel) else { return 1 }
     }
     channel.flush()

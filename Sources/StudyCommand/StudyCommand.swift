@@ -10,7 +10,8 @@ struct StudyCommand: AsyncParsableCommand {
         abstract: "Runs a Markdown study, records it, and runs it again to the same bits.",
         version: "0.1.0",
         subcommands: [
-            RunCommand.self, ListCommand.self, ShowCommand.self, DiffCommand.self, ReplayCommand.self,
+            RunCommand.self, ListCommand.self, ShowCommand.self, DiffCommand.self,
+            ReplayCommand.self,
             CheckCommand.self, ExportCommand.self, VerifyCommand.self, InspectCommand.self,
             ReportCommand.self, DoctorCommand.self, GcCommand.self, ImportCommand.self,
         ])

@@ -100,7 +100,8 @@ import Testing
         let cutOff = try other.begin(opening())
         let ledger = try filled(here, runs: 2)
         let report = try ledger.importRuns(from: there.path)
-        #expect(report.imported.count == 4 && report.objects == 2)  // two of the four are here already
+        // Two of the four objects are here already.
+        #expect(report.imported.count == 4 && report.objects == 2)
         #expect(report.refused[cutOff.id] == "it has no seal: it runs still, or was cut off")
         for id in report.imported {
             #expect(try ledger.sealHolds(id) == true)

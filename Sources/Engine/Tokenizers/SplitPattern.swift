@@ -65,7 +65,8 @@ enum SplitPattern: Sendable {
             }
         case .expression(let expression):
             let text = String(decoding: bytes, as: UTF8.self)
-            let regex = try! Regex(expression).matchingSemantics(.unicodeScalar)  // checked when made
+            // The expression was checked when the pattern was made.
+            let regex = try! Regex(expression).matchingSemantics(.unicodeScalar)
             for match in text.matches(of: regex) where !match.range.isEmpty {
                 let start = text.utf8.distance(from: text.startIndex, to: match.range.lowerBound)
                 let stop = text.utf8.distance(from: text.startIndex, to: match.range.upperBound)

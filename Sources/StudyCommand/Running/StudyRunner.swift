@@ -114,7 +114,8 @@ final class StudyRunner {
         let scratch = ledger.scratchFolder + "/" + writer.id
         defer { try? FileManager.default.removeItem(atPath: scratch) }
         let recorder = RunRecorder(
-            study: study, file: request.file, root: request.filesRoot ?? root, ledger: ledger, writer: writer,
+            study: study, file: request.file, root: request.filesRoot ?? root, ledger: ledger,
+            writer: writer,
             view: view,
             scratch: scratch)
         let end: SessionEnd
