@@ -4,7 +4,7 @@
 Needs a release build and a Python with venv; installs papermill and ipykernel with pip into a folder
 of its own. Writes results.json beside itself.
 
-    Benchmarks/runner/run.py [--rounds 7] [--skip-peer]
+    Benchmarks/runner/compare.py [--rounds 7] [--skip-peer]
 """
 import argparse, json, os, pathlib, shutil, statistics, subprocess, sys, tempfile, time
 
