@@ -144,6 +144,17 @@ extension Run {
     /// The last statement of every cell; generated code calls it.
     public static func reachedEnd() { ks_reached_end() }
 
+    /// Says something that another machine would say otherwise, such as a time that was measured: it goes
+    /// to standard error, is kept with the cell's output, and no replay compares it.
+    public func note(_ text: String) {
+        var rest = Array((text + "\n").utf8)[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { write(2, $0.baseAddress, $0.count) }
+            guard count > 0 else { return }
+            rest = rest.dropFirst(count)
+        }
+    }
+
     /// The value of an inline expression in the prose; generated code calls it.
     public func inline(_ index: Int, _ value: some Any) {
         channel.send(.inlineValue(index: index, text: String(describing: value)))

@@ -83,6 +83,7 @@ struct RunCommand: AsyncParsableCommand {
         }
         view.finish()
         Self.show(outcome, view)
+        if !json, outcome.status == .succeeded { showNext(outcome, view) }
         let failed = outcome.claims.filter { !$0.holds }.count
         if json { JSONOutput.print(Self.object(outcome)) }
         switch outcome.status {
@@ -112,6 +113,22 @@ struct RunCommand: AsyncParsableCommand {
         view.ended(
             "run \(outcome.id) \(outcome.status.rawValue)\(cell) after \(RunView.time(outcome.seconds))\(claims)",
             isGood: outcome.status == .succeeded && held == outcome.claims.count)
+    }
+
+    /// What to type next, in words that can be pasted: the command as it was typed, the run by name.
+    private func showNext(_ outcome: RunOutcome, _ view: RunView) {
+        let command = CommandLine.arguments[0]
+        let place = ledger.map { " --ledger \(Self.quoted($0))" } ?? ""
+        let name = ((file as NSString).lastPathComponent as NSString).deletingPathExtension
+        let prefix = "\(Self.quoted(command))"
+        view.note("next:  \(prefix) report \(outcome.id)\(place) -o \(Self.quoted(name)).html")
+        view.note("       \(prefix) replay \(outcome.id)\(place)")
+        view.note("       \(prefix) export \(outcome.id)\(place) -o \(Self.quoted(name)).tar.zst")
+    }
+
+    private static func quoted(_ word: String) -> String {
+        let plain = word.allSatisfy { $0.isLetter || $0.isNumber || "-_./=+:@".contains($0) }
+        return plain ? word : "'" + word.replacing("'", with: "'\\''") + "'"
     }
 
     static func object(_ outcome: RunOutcome) -> [String: Any] {

@@ -88,7 +88,7 @@ import Testing
         #expect(try study("run", "studies/small.md", "-p", "rank=9").status == 0)
         let strict = try study("run", "studies/small.md", "-p", "rank=9", "--strict")
         #expect(strict.status == 3)
-        #expect(strict.output.contains("claim FAILS: the rank is 8 (9)"))
+        #expect(strict.output.contains("✗ the rank is 8 (9)"))
         #expect(strict.output.contains("1 of 2 claims hold"))
     }
 

@@ -102,9 +102,9 @@ final class RunView {
     func note(_ text: String) { line(text, .plain) }
 
     func claim(_ claim: ClaimRecord) {
-        let mark = claim.holds ? "holds" : "FAILS"
+        let mark = claim.holds ? "✓" : "✗"
         line(
-            "claim \(mark): \(claim.text)" + (claim.evidence.isEmpty ? "" : " (\(claim.evidence))"),
+            "\(mark) \(claim.text)" + (claim.evidence.isEmpty ? "" : " (\(claim.evidence))"),
             claim.holds ? .good : .bad)
     }
 
