@@ -59,6 +59,31 @@ package enum Secrets {
         return result
     }
 
+    /// A parameter's value as the record may have it. Numbers and truth values hold no secret, and a
+    /// replay needs them; of texts, those go whose name has a telling word in it: "apiToken", and
+    /// neither "tokenizer" nor "maximumTokens".
+    package static func scrubbed(parameter: RunOpening.Parameter) -> String {
+        guard parameter.type.contains("String") else { return parameter.value }
+        var words: [String] = [""]
+        var previous: Character = "-"
+        for character in parameter.name {
+            defer { previous = character }
+            if !(character.isLetter || character.isNumber) {
+                words.append("")
+            } else if character.isUppercase, previous.isLowercase {
+                words.append(character.lowercased())
+            } else {
+                words[words.count - 1] += character.lowercased()
+            }
+        }
+        let name = words.filter { !$0.isEmpty }.joined(separator: "-")
+        let isTelling = tellingWords.contains { word in
+            let sought = word.replacing("_", with: "-")
+            return "-\(name)-".contains("-\(sought)-")
+        }
+        return isTelling ? mark : scrubbed(parameter.value)
+    }
+
     /// Does this name (a flag, a variable, a field) announce a secret?
     package static func tells(_ name: String) -> Bool {
         let lower = name.lowercased()

@@ -138,8 +138,7 @@ extension Ledger {
                 Timestamp.now.nanoseconds,
             ])
         for (ordinal, parameter) in opening.parameters.enumerated() {
-            let value =
-                Secrets.tells(parameter.name) ? Secrets.mark : Secrets.scrubbed(parameter.value)
+            let value = Secrets.scrubbed(parameter: parameter)
             try db.cachedStatement(sql: "INSERT INTO parameter VALUES (?, ?, ?, ?, ?)").execute(
                 arguments: [number, ordinal, parameter.name, parameter.type, value])
         }
