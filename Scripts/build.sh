@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 log=.build/last-build.log
 mkdir -p .build
 if [ ! -e .build/release/study ]; then
-    echo "build: first build in release; about 3 minutes on two cores"
+    echo "build: first build in release; three to six minutes on two cores"
 fi
 started=$SECONDS
 if ! swift build -c release "$@" >"$log" 2>&1; then

@@ -25,6 +25,7 @@ enum Main {
             print(StudyCommand.configuration.version)
             return
         }
+        refuseUnknownVerb(arguments.first)
         await runHelp(Array(arguments))
         // ArgumentParser's own status for wrong usage is 64; ours is 2.
         do {
@@ -42,6 +43,18 @@ enum Main {
             FileHandle(fileDescriptor: isHelp ? 1 : 2).write(Data((text + "\n").utf8))
             Foundation.exit(isHelp ? ExitStatus.success : ExitStatus.wrongUsage)
         }
+    }
+
+    /// A word that is no subcommand is said with the near miss, before anything else is read.
+    private static func refuseUnknownVerb(_ word: String?) {
+        let verbs = StudyCommand.configuration.subcommands.map { $0._commandName } + ["help"]
+        guard let word, !word.hasPrefix("-"), !verbs.contains(word) else { return }
+        let text =
+            word.hasSuffix(".md")
+            ? "there is no `study \(word)`; to run that file: `study run \(word)`"
+            : "there is no `study \(word)`\(NearMiss.hint(word, in: verbs))"
+        FileHandle.standardError.write(Data("\(text)\n".utf8))
+        Foundation.exit(ExitStatus.wrongUsage)
     }
 
     /// `study run FILE --help`: the command's help, then the parameters of that study.
