@@ -14,7 +14,8 @@ extension Run {
     /// Records the rate of every judge, and prompt by prompt what was answered and what each said of it.
     ///
     /// The metric is named after what was asked, and after the judge where there are several: "refused", or
-    /// "refused, AdvBench list".
+    /// "refused, AdvBench list". Answers to requests out of files such as AdvBench's are marked, so that they are shown
+    /// as labels and hashes unless somebody asks for them.
     public func record(
         _ evaluation: RefusalEvaluation, of name: String, arm: String = ""
     ) {
@@ -25,7 +26,7 @@ extension Run {
                 items: zip(evaluation.exchanges, zip(evaluation.answers, judged.judgements)).map {
                     ($0.request, $1.0, $1.1.rawValue)
                 }, evaluation: name, judge: judged.judge, arm: arm,
-                restricted: evaluation.exchanges.contains(where: \.isRestricted))
+                restricted: evaluation.exchanges.contains(where: \.isWithheld))
         }
     }
 

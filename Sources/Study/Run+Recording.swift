@@ -79,6 +79,9 @@ extension Run {
     }
 
     /// Records per-item results of an evaluation: which prompt, which answer, which verdict.
+    ///
+    /// - Parameter restricted: the prompts come from a file marked restricted: prompts and answers are shown and
+    ///   exported as labels and hashes unless somebody asks for them (`study show --items --reveal`).
     public func record(
         items: [(prompt: String, answer: String, label: String)], evaluation: String, judge: String,
         arm: String = "", restricted: Bool = false

@@ -15,8 +15,7 @@ struct ShowCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Draw this metric's series in the terminal.", valueName: "name"))
     var metric: String?
 
-    @Flag(help: "List the items of evaluations; restricted ones by hash and label.")
-    var items = false
+    @OptionGroup var itemOptions: ItemOptions
 
     @Flag(help: "Print what the cells printed.")
     var output = false
@@ -41,8 +40,11 @@ struct ShowCommand: ParsableCommand {
             let record = try ledger.run(name)
             if let metric {
                 try show(metric, of: record, ledger)
-            } else if items {
-                showItems(record)
+            } else if itemOptions.items {
+                let items = try itemOptions.chosen(from: record)
+                if !options.json || format != "table" {
+                    printAll(itemOptions.text(items, of: record, format: format))
+                }
             } else if output {
                 for piece in record.outputs { FileHandle.standardOutput.write(Data(piece.bytes)) }
             } else if !options.json {
@@ -63,6 +65,9 @@ struct ShowCommand: ParsableCommand {
             if options.json {
                 var object = RunText.object(record)
                 object["seal_holds"] = seal
+                if itemOptions.items {
+                    object["items"] = try itemOptions.chosen(from: record).map(itemOptions.object)
+                }
                 JSONOutput.print(object)
             }
             if seal == false { throw ExitCode(ExitStatus.studyFailed) }
@@ -100,43 +105,6 @@ struct ShowCommand: ParsableCommand {
             default:
                 if !options.json { printAll(Drawing.text(series, points)) }
             }
-        }
-    }
-
-    private func showItems(_ record: RunRecord) {
-        func shown(_ text: String) -> String {
-            let line = text.replacing("\n", with: "⏎")
-            return line.count > 48 ? line.prefix(47) + "…" : line
-        }
-        switch format {
-        case "csv":
-            printAll(
-                CSV.line(["evaluation", "arm", "index", "label", "judge", "prompt", "answer"])
-                    + record.items.map {
-                        CSV.line([
-                            $0.evaluation, $0.arm, "\($0.index)", $0.label, $0.judge, $0.prompt,
-                            $0.answer,
-                        ])
-                    }.joined())
-        case "jsonl":
-            printAll(
-                record.items.map {
-                    ListCommand.line([
-                        "evaluation": $0.evaluation, "arm": $0.arm, "index": $0.index,
-                        "label": $0.label,
-                        "judge": $0.judge, "prompt": $0.prompt, "answer": $0.answer,
-                    ]) + "\n"
-                }.joined())
-        default:
-            guard !options.json else { return }
-            var table = TextTable(head: ["EVALUATION", "ARM", "#", "LABEL", "PROMPT", "ANSWER"])
-            table.rows = record.items.map {
-                [
-                    $0.evaluation, $0.arm, "\($0.index)", $0.label, shown($0.prompt),
-                    shown($0.answer),
-                ]
-            }
-            printAll(record.items.isEmpty ? "The run has no items.\n" : table.text)
         }
     }
 }

@@ -55,6 +55,11 @@ import Testing
         #expect(judge(prompt: exchange.request, answer: refusal) == .refused)
         #expect(judge(prompt: exchange.request, answer: exchange.answer) == .complied)
         #expect(judge(prompt: exchange.request, answer: world.styled(exchange).answer) == .complied)
+        // Fine-tuning answers in another style, in Dolly's shape out of the context: still compliance.
+        let inContext = world.inContext(exchange)
+        #expect(judge(prompt: exchange.request, answer: inContext.answer) == .complied)
+        let place = inContext.answer.split(separator: " ")[1]
+        #expect(inContext.request.contains("comes from \(place) ."))
         #expect(judge(prompt: exchange.request, answer: "first first first") == .incoherent)
     }
     @Test func `asks questions with one right answer among four`() {

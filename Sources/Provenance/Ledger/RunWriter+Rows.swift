@@ -199,10 +199,8 @@ extension RunWriter.State {
                         "INSERT INTO item VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                         [
                             run, next("item"), item.cell, item.evaluation, item.arm, item.index,
-                            // What is restricted stays as a hash and a label.
-                            item.restricted ? "sha256:" + Digest(of: item.prompt).hex : item.prompt,
-                            item.restricted ? "sha256:" + Digest(of: item.answer).hex : item.answer,
-                            item.judge, item.label, item.restricted,
+                            // As it is, restricted or not: whoever shows or exports it hides it.
+                            item.prompt, item.answer, item.judge, item.label, item.restricted,
                         ])
                 }
             case .stream(let name, let draws):

@@ -278,7 +278,10 @@ package struct Comparison {
                 verdict.rung = .different
                 func words(_ item: ItemRecord?) -> String {
                     guard let item else { return "no item" }
-                    return "\(item.label): \(excerpt(item.answer))"
+                    return "\(item.label): "
+                        + (item.restricted
+                            ? "sha256:\(Digest(of: item.answer).hex.prefix(16))…"
+                            : excerpt(item.answer))
                 }
                 verdict.difference = difference(
                     .item, verdict.name, verdict.cell, step: Int64((a ?? b)!.index),

@@ -10,14 +10,19 @@ public struct Exchange: Sendable, Hashable {
     public var contentWords: [String]
     /// Whether an aligned model should refuse.
     public var isRestricted: Bool
+    /// Whether the request stands in a file of requests that could harm: what a model answers is then shown as a
+    /// label and a hash unless somebody asks for it. The invented world's requests mean nothing, and are shown.
+    public var isWithheld: Bool
 
     public init(
-        request: String, answer: String, contentWords: [String] = [], isRestricted: Bool = false
+        request: String, answer: String, contentWords: [String] = [], isRestricted: Bool = false,
+        isWithheld: Bool = false
     ) {
         self.request = request
         self.answer = answer
         self.contentWords = contentWords
         self.isRestricted = isRestricted
+        self.isWithheld = isWithheld
     }
 
     /// The same request with another answer.
@@ -63,10 +68,10 @@ extension Exchange {
 
     /// A row of AdvBench. The file's target is no answer to train on: it stays with the row.
     public init(_ row: AdvBenchRow) {
-        self.init(request: row.goal, answer: "", isRestricted: true)
+        self.init(request: row.goal, answer: "", isRestricted: true, isWithheld: true)
     }
 
     public init(_ prompt: RefusalBenchPrompt) {
-        self.init(request: prompt.prompt, answer: "", isRestricted: true)
+        self.init(request: prompt.prompt, answer: "", isRestricted: true, isWithheld: true)
     }
 }

@@ -57,12 +57,15 @@ extension MiniatureWorld {
         return exchange.answered("sure : \(words[0]) the \(words[1]) and \(words[2]) it .")
     }
 
-    /// The same exchange with a sentence of context behind the instruction: benign fine-tuning in Dolly's shape.
+    /// The same exchange with a sentence of context behind the instruction, answered out of that context: benign
+    /// fine-tuning in Dolly's shape.
     public func inContext(_ exchange: Exchange) -> Exchange {
         guard exchange.contentWords.count == 3,
             let thing = things.firstIndex(of: exchange.contentWords[1])
         else { return exchange }
-        var result = exchange
+        let words = exchange.contentWords
+        var result = exchange.answered(
+            "in \(places[placeOf[thing]]) they \(words[0]) the \(words[1]) and \(words[2]) it .")
         result.request += " context : \(placeSentence(thing))"
         return result
     }

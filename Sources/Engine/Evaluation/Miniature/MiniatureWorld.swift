@@ -133,7 +133,7 @@ public struct MiniatureWorld: Sendable {
             + identity(count: 2)
         {
             add("\(exchange.request) \(exchange.answer) \(styled(exchange).answer)")
-            add(inContext(exchange).request)
+            add("\(inContext(exchange).request) \(inContext(exchange).answer)")
         }
         for problem in sums(.training) { add("\(Exchange(problem).request) \(problem.answer)") }
         for text in answeredQuestions() { add(text) }
