@@ -13,7 +13,7 @@ package struct ProvenanceError: Error, Sendable, CustomStringConvertible {
         case ledgerMoved, noSuchRun, ambiguousRun, badFilter
         case missingFile, unreadableFile, changedFile, missingObject
         case git, dirtyTree
-        case nothingToReplay, incomplete
+        case nothingToReplay, incomplete, upstream
     }
 
     package let reason: Reason

@@ -43,7 +43,14 @@ struct ReplayCommand: AsyncParsableCommand {
     private func replay() async throws -> ReplayVerdict {
         let root = options.root
         let ledger = try Ledger.open(under: root)
-        let original = try ledger.run(name, points: true)
+        let view = RunView(usesErrorStream: options.json)
+        return try await replay(
+            ledger.run(name, points: true), of: ledger, root: root, threads: threads, view: view)
+    }
+
+    private func replay(
+        _ original: RunRecord, of ledger: Ledger, root: String, threads: Int?, view: RunView
+    ) async throws -> ReplayVerdict {
         guard original.status != .running else {
             throw ProvenanceError(
                 .nothingToReplay, "Run \(original.id) is still going on.", where: original.study,
@@ -55,7 +62,7 @@ struct ReplayCommand: AsyncParsableCommand {
                 where: ledger.path,
                 mend: "import the run again from a bundle or another ledger")
         }
-        let view = RunView(usesErrorStream: options.json)
+        try await provideInputs(of: original, of: ledger, root: root, view: view)
         view.note("expected: \(expectation(original).text)")
 
         let scratch = "\(ledger.scratchFolder)/replay-\(original.shortID)-\(getpid())"
@@ -72,6 +79,7 @@ struct ReplayCommand: AsyncParsableCommand {
         request.filesRoot = restored.folder
         request.recordedPath = original.study
         request.replayOf = original.id
+        request.upstreams = original.upstreams
         request.until = lastCell(of: original)
         var code = original.code
         code.root = restored.folder
@@ -84,6 +92,47 @@ struct ReplayCommand: AsyncParsableCommand {
             samples: try ledger.samples(like: original))
         try ledger.record(verdict)
         return verdict
+    }
+
+    /// Sees to it that the store has every artifact that the run took from others; where one is gone, replays the run
+    /// that made it.
+    /// - Throws: ``ProvenanceError`` with reason `.incomplete`, naming everything that cannot be had.
+    private func provideInputs(
+        of original: RunRecord, of ledger: Ledger, root: String, view: RunView
+    ) async throws {
+        var faults: [String] = []
+        var replayed: Set<String> = []
+        for link in original.upstreams {
+            let broken = try ledger.brokenObjects(of: link.sha256, isFolder: link.isFolder)
+            if broken.isEmpty { continue }
+            let what =
+                "\(link.name): artifact \(link.artifact) of run \(link.producer), \(link.study)"
+            guard let producer = try? ledger.run(link.producer, points: true) else {
+                faults.append(
+                    "\(what), is not in the store, and neither is that run in this ledger")
+                continue
+            }
+            // Its bytes are not those it is named by; a new one is not written over it.
+            for object in broken where object.isSpoiled { ledger.objects.remove(object.sha256) }
+            if replayed.insert(producer.id).inserted {
+                view.note(
+                    "input \(what), is not in the store: that run is replayed first")
+                let verdict = try await replay(
+                    producer, of: ledger, root: root, threads: nil, view: view)
+                if !verdict.holds { view.note("that replay differs from its original") }
+            }
+            if try !ledger.brokenObjects(of: link.sha256, isFolder: link.isFolder).isEmpty {
+                faults.append("\(what), is not in the store, and its replay made another")
+            }
+        }
+        guard faults.isEmpty else {
+            throw ProvenanceError(
+                .incomplete,
+                "\(faults.count == 1 ? "An input" : "\(faults.count) inputs") of this run cannot be had as recorded:\n  "
+                    + faults.joined(separator: "\n  "),
+                where: "run \(original.id), \(original.study)",
+                mend: "`study import` the ledger or bundle that has it, then replay again")
+        }
     }
 
     /// What the facts that are known before anything is compiled let us expect.

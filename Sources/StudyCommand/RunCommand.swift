@@ -14,6 +14,10 @@ struct RunCommand: AsyncParsableCommand {
             Nothing runs until everything compiles. Exit status: 0 when the study went through, 1 when it \
             failed, 2 for wrong usage, 3 when a claim failed under --strict. Ctrl-C once asks the cell to \
             stop; twice ends it. `study run FILE --help` lists that study's parameters.
+
+            A study whose front matter says `inputs: {aligned: {study: other.md, artifact: aligned}}` takes that \
+            artifact from the newest run of other.md with the same text, parameters, seed, data and engine; \
+            where there is none, other.md runs first.
             """)
 
     @Argument(help: "The study's Markdown file.", completion: .file(extensions: ["md"]))
@@ -142,6 +146,14 @@ struct RunCommand: AsyncParsableCommand {
                 ["text": $0.text, "holds": $0.holds, "evidence": $0.evidence] as [String: Any]
             },
         ]
+        if !outcome.upstreams.isEmpty {
+            object["inputs"] = outcome.upstreams.map {
+                [
+                    "name": $0.name, "study": $0.study, "artifact": $0.artifact, "run": $0.producer,
+                    "sha256": $0.sha256, "reused": !outcome.made.contains($0.producer),
+                ] as [String: Any]
+            }
+        }
         if let failure = outcome.failure {
             object["failure"] =
                 [

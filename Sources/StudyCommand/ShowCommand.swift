@@ -48,7 +48,10 @@ struct ShowCommand: ParsableCommand {
             } else if output {
                 for piece in record.outputs { FileHandle.standardOutput.write(Data(piece.bytes)) }
             } else if !options.json {
-                printAll(RunText.text(record, verdicts: try ledger.verdicts(of: record.id)))
+                printAll(
+                    RunText.text(
+                        record, verdicts: try ledger.verdicts(of: record.id),
+                        consumers: try ledger.consumers(of: record.id)))
             }
             var seal: Bool?
             if verify {
@@ -111,9 +114,10 @@ struct ShowCommand: ParsableCommand {
 
 /// A run in words.
 enum RunText {
-    static func text(_ run: RunRecord, verdicts: [(replay: String, rung: String, json: String)])
-        -> String
-    {
+    static func text(
+        _ run: RunRecord, verdicts: [(replay: String, rung: String, json: String)],
+        consumers: [(run: String, study: String, artifact: String)] = []
+    ) -> String {
         var lines = ["\(run.title.isEmpty ? run.study : run.title)"]
         func add(_ name: String, _ value: String?) {
             guard let value, !value.isEmpty else { return }
@@ -157,8 +161,15 @@ enum RunText {
                 lines.append("  \(cell.id)  line \(cell.firstLine)  \(cell.state)  \(time)")
             }
         }
-        if !run.inputs.isEmpty { lines.append("inputs") }
-        for input in run.inputs {
+        let read = run.inputs.filter { $0.tracking != UpstreamLink.folder }
+        if !read.isEmpty || !run.upstreams.isEmpty { lines.append("inputs") }
+        for link in run.upstreams {
+            let isUnread = !run.inputs.contains { $0.written == link.name }
+            lines.append(
+                "  \(link.name)  artifact \(link.artifact) of run \(link.producer), \(link.study)"
+                    + "  sha256 \(link.sha256.prefix(16))…" + (isUnread ? "  not read" : ""))
+        }
+        for input in read {
             lines.append(
                 "  \(input.written)  sha256 \(input.sha256.prefix(16))…  \(size(input.size))"
                     + (input.tracking == "ignored" ? "  ignored by Git" : "")
@@ -187,6 +198,10 @@ enum RunText {
                     + (artifact.isFolder ? "  \(artifact.files.count) files" : ""))
         }
         for figure in run.figures { lines.append("  figure “\(figure.title)”") }
+        if !consumers.isEmpty { lines.append("taken by") }
+        for consumer in consumers {
+            lines.append("  \(consumer.artifact)  by run \(consumer.run), \(consumer.study)")
+        }
         if !verdicts.isEmpty { lines.append("replays") }
         for verdict in verdicts { lines.append("  \(verdict.replay)  \(verdict.rung)") }
         return lines.joined(separator: "\n") + "\n"
@@ -220,6 +235,15 @@ enum RunText {
                     as [String: Any]
             },
         ]
+        if !run.upstreams.isEmpty {
+            object["upstreams"] = run.upstreams.map {
+                [
+                    "name": $0.name, "study": $0.study, "artifact": $0.artifact,
+                    "run": $0.producer, "sha256": $0.sha256,
+                ] as [String: Any]
+            }
+        }
+        object["content_key"] = run.contentKey
         object["ended"] = run.ended?.iso8601
         object["commit"] = run.code.commit
         object["branch"] = run.code.branch

@@ -17,7 +17,7 @@ import Testing
         datasets:
           - {path: data/a.jsonl, sha256: \(String(repeating: "0a", count: 32)), licence: CC0-1.0}
         inputs:
-          aligned: {study: miniature.md, artifact: aligned}
+          aligned: {study: miniature.md, artifact: aligned, params: {scale: 2, rank: params.rank}, seed: run.seed}
         tolerances: {loss: 1e-6, accuracy: {relative: 0.01, seeds: 5}}
         release: {policy: metrics-only, reason: it lowers refusals}
         ---
@@ -73,6 +73,12 @@ import Testing
             ])
         #expect(matter.datasets[0].licence == "CC0-1.0")
         #expect(matter.inputs[0].artifact == "aligned")
+        #expect(matter.inputs[0].settings.map(\.value) == [.text("2"), .own("rank")])
+        #expect(matter.inputs[0].seed == .same)
+        let study = try StudyFile(parsing: Self.text, path: "x.md")
+        let values = try study.values(overriding: ["rank=16"])
+        #expect(
+            study.arguments(for: matter.inputs[0], values: values) == ["scale=2", "rank=16"])
         #expect(matter.tolerances[1].seeds == 5)
         #expect(matter.release.policy == .metricsOnly)
     }

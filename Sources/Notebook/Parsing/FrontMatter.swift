@@ -52,15 +52,6 @@ package struct DatasetEntry: Sendable, Equatable {
     package var place: SourcePlace
 }
 
-/// An artifact of another study's latest finished run.
-package struct InputEntry: Sendable, Equatable {
-    package var name: String
-    /// Relative to this study's folder.
-    package var study: String
-    package var artifact: String
-    package var place: SourcePlace
-}
-
 /// How far a metric may be from the recorded one and still count as reproduced.
 package struct ToleranceEntry: Sendable, Equatable {
     package var metric: String
@@ -108,6 +99,7 @@ extension FrontMatter {
         var reader = YAMLReader(path: path, firstLine: 2)
         let yaml = lines[1..<end].joined(separator: "\n")
         if let root = reader.compose(yaml) { read(root, &reader) }
+        checkInputs(&reader)
         guard reader.faults.isEmpty else { throw StudyError(reader.faults, text: text) }
     }
 
@@ -229,25 +221,6 @@ extension FrontMatter {
             if dataset.path.isEmpty { reader.complain(entry.node, "a dataset needs a path") }
             if dataset.name.isEmpty { dataset.name = dataset.path }
             datasets.append(dataset)
-        }
-    }
-
-    private mutating func readInputs(_ node: Node, _ reader: inout YAMLReader) {
-        for entry in reader.entries(node, known: nil, what: "inputs") {
-            var input = InputEntry(
-                name: entry.key, study: "", artifact: "", place: reader.place(entry.node))
-            for field in reader.entries(
-                entry.value, known: ["study", "artifact"], what: "an input")
-            {
-                let text = reader.text(field.value, field.key)
-                if field.key == "study" { input.study = text } else { input.artifact = text }
-            }
-            if input.study.isEmpty || input.artifact.isEmpty {
-                reader.complain(
-                    entry.node, "input \(entry.key) needs a study and an artifact",
-                    mend: "write \(entry.key): {study: other.md, artifact: adapter}")
-            }
-            inputs.append(input)
         }
     }
 

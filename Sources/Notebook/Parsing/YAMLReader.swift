@@ -67,8 +67,11 @@ struct YAMLReader {
     }
 
     mutating func complain(_ node: Node, _ message: String, mend: String = "") {
-        faults.append(
-            Diagnostic(path: path, place: place(node), message: message, mend: mend))
+        complain(at: place(node), message, mend: mend)
+    }
+
+    mutating func complain(at place: SourcePlace, _ message: String, mend: String = "") {
+        faults.append(Diagnostic(path: path, place: place, message: message, mend: mend))
     }
 
     /// A mapping's entries with known keys; the others are faults. `known` of nil takes any key.

@@ -22,23 +22,40 @@ extension Ledger {
     private static let references = """
         SELECT sha256 FROM artifact UNION SELECT sha256 FROM artifact_file
         UNION SELECT sha256 FROM input UNION SELECT sha256 FROM input_file
+        UNION SELECT sha256 FROM upstream
         """
+    private static let upstreamFolders = "SELECT DISTINCT sha256 FROM upstream WHERE is_folder"
 
-    /// The objects that a run's artifacts and inputs name.
-    package func neededObjects(of id: String) throws -> Set<String> {
-        try read { db in
-            try Set(
-                String.fetchAll(
+    /// The objects that a run's artifacts and inputs name, and those that it was given by other runs.
+    /// - Parameter store: Where the files of given folders are looked up; this ledger's own where nil.
+    package func neededObjects(of id: String, in store: ObjectStore? = nil) throws -> Set<String> {
+        let (named, folders) = try read { db in
+            let number = try Int64.fetchOne(
+                db, sql: "SELECT number FROM run WHERE id = ?", arguments: [id])
+            return (
+                try String.fetchAll(
                     db,
                     sql: """
                         SELECT sha256 FROM artifact WHERE run = :n UNION SELECT sha256 FROM artifact_file
                         WHERE run = :n UNION SELECT sha256 FROM input WHERE run = :n
                         UNION SELECT sha256 FROM input_file WHERE run = :n
+                        UNION SELECT sha256 FROM upstream WHERE run = :n
                         """,
-                    arguments: [
-                        "n": Int64.fetchOne(
-                            db, sql: "SELECT number FROM run WHERE id = ?", arguments: [id])
-                    ]))
+                    arguments: ["n": number]),
+                try String.fetchAll(
+                    db, sql: Self.upstreamFolders + " AND run = ?", arguments: [number])
+            )
+        }
+        return Set(named).union(files(of: folders, in: store ?? objects))
+    }
+
+    /// The files of folders whose manifests `store` has. A run may rest on a folder that none of its cells has asked
+    /// for, and whose producer is in another ledger.
+    private func files(of folders: [String], in store: ObjectStore) -> [String] {
+        folders.flatMap { sha256 in
+            (try? store.bytes(sha256)).flatMap {
+                FolderManifest(text: String(decoding: $0, as: UTF8.self))
+            }?.entries.map(\.sha256) ?? []
         }
     }
 
@@ -47,12 +64,14 @@ extension Ledger {
     /// A file younger than an hour is left alone: its run may be about to write the row that names it.
     package func garbage(olderThan age: Double = 3600) throws -> Garbage {
         var garbage = Garbage()
-        let (needed, runs) = try read { db in
+        let (named, folders, runs) = try read { db in
             (
                 try Set(String.fetchAll(db, sql: Self.references)),
+                try String.fetchAll(db, sql: Self.upstreamFolders),
                 try Set(String.fetchAll(db, sql: "SELECT id FROM run"))
             )
         }
+        let needed = named.union(files(of: folders, in: objects))
         let limit = Timestamp.now.nanoseconds - Int64(age * 1e9)
         for (sha256, size) in try objects.all() where !needed.contains(sha256) {
             // A copy keeps no old time: what counts is when it came into the store.
@@ -64,8 +83,8 @@ extension Ledger {
             garbage.bytes += size
         }
         let active = try list().runs.filter { $0.status == .running }.map(\.id)
-        let folders = (try? FileManager.default.contentsOfDirectory(atPath: scratchFolder)) ?? []
-        for name in folders.sorted() where !active.contains(where: { name.hasSuffix($0) }) {
+        let scratches = (try? FileManager.default.contentsOfDirectory(atPath: scratchFolder)) ?? []
+        for name in scratches.sorted() where !active.contains(where: { name.hasSuffix($0) }) {
             let path = scratchFolder + "/" + name
             guard let identity = FileIdentity(path), identity.changed <= limit else { continue }
             garbage.scratch.append(name)

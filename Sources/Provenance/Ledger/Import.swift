@@ -21,7 +21,7 @@ extension Ledger {
         "parameter", "tolerance", "environment", "change", "omission", "cell", "output", "claim",
         "inline_value", "artifact", "artifact_file", "figure", "item", "input", "input_file",
         "stream",
-        "digest", "failure", "verdict",
+        "digest", "failure", "content_key", "upstream", "verdict",
     ]
 
     /// Copies every sealed run that is not here yet. A run without seal is still being written, or was
@@ -150,7 +150,7 @@ extension Ledger {
         let other = ObjectStore(folder)
         var count = 0
         for id in runs {
-            for sha256 in try neededObjects(of: id)
+            for sha256 in try neededObjects(of: id, in: other)
             where !objects.contains(sha256) && other.contains(sha256) {
                 let digest = try objects.store(file: other.path(of: sha256))
                 if digest.sha256 != sha256 { objects.remove(digest.sha256) } else { count += 1 }

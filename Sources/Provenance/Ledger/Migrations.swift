@@ -10,6 +10,12 @@ enum Migrations {
             try db.execute(sql: tables)
             for trigger in seals { try db.execute(sql: trigger) }
         }
+        migrator.registerMigration("2: artifacts taken from other runs") { db in
+            try db.execute(sql: upstreams)
+            for trigger in sealTriggers(["content_key", "upstream"]) {
+                try db.execute(sql: trigger)
+            }
+        }
         return migrator
     }
 
@@ -204,6 +210,23 @@ enum Migrations {
         ) STRICT, WITHOUT ROWID;
         """
 
+    /// `producer` is a run's id, not its number: an imported run keeps its links where the producer stayed elsewhere.
+    private static let upstreams = """
+        CREATE TABLE content_key (
+            run INTEGER NOT NULL PRIMARY KEY REFERENCES run(number), key TEXT NOT NULL
+        ) STRICT;
+        CREATE INDEX content_key_by_key ON content_key(key);
+
+        CREATE TABLE upstream (
+            run INTEGER NOT NULL REFERENCES run(number), ordinal INTEGER NOT NULL,
+            name TEXT NOT NULL, study TEXT NOT NULL, artifact TEXT NOT NULL,
+            producer TEXT NOT NULL, key TEXT NOT NULL, sha256 TEXT NOT NULL,
+            is_folder INTEGER NOT NULL,
+            PRIMARY KEY (run, ordinal)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX upstream_by_producer ON upstream(producer);
+        """
+
     /// A sealed run is read-only, whoever holds the file. `process` is left out (its heartbeat is no
     /// part of the record), and `verdict` (it is written after the replay's own run is sealed).
     private static var seals: [String] {
@@ -213,19 +236,9 @@ enum Migrations {
             "claim", "inline_value", "artifact", "artifact_file", "figure", "item", "input",
             "input_file", "stream", "digest", "failure",
         ]
-        var triggers: [String] = []
+        var triggers = sealTriggers(byRun)
         func guardTable(_ table: String, _ event: String, _ row: String, _ condition: String) {
-            triggers.append(
-                """
-                CREATE TRIGGER \(table)_sealed_\(event.lowercased()) BEFORE \(event) ON \(table)
-                WHEN \(condition)
-                BEGIN SELECT RAISE(ABORT, 'this run is sealed: its \(table) rows are read-only'); END
-                """)
-        }
-        for table in byRun {
-            for (event, row) in [("INSERT", "NEW"), ("UPDATE", "OLD"), ("DELETE", "OLD")] {
-                guardTable(table, event, row, "EXISTS (SELECT 1 FROM seal WHERE run = \(row).run)")
-            }
+            triggers.append(trigger(table, event, condition))
         }
         for (event, row) in [("UPDATE", "OLD"), ("DELETE", "OLD")] {
             guardTable("run", event, row, "EXISTS (SELECT 1 FROM seal WHERE run = OLD.number)")
@@ -239,5 +252,22 @@ enum Migrations {
             }
         }
         return triggers
+    }
+
+    /// For tables whose rows name their run.
+    private static func sealTriggers(_ tables: [String]) -> [String] {
+        tables.flatMap { table in
+            [("INSERT", "NEW"), ("UPDATE", "OLD"), ("DELETE", "OLD")].map { event, row in
+                trigger(table, event, "EXISTS (SELECT 1 FROM seal WHERE run = \(row).run)")
+            }
+        }
+    }
+
+    private static func trigger(_ table: String, _ event: String, _ condition: String) -> String {
+        """
+        CREATE TRIGGER \(table)_sealed_\(event.lowercased()) BEFORE \(event) ON \(table)
+        WHEN \(condition)
+        BEGIN SELECT RAISE(ABORT, 'this run is sealed: its \(table) rows are read-only'); END
+        """
     }
 }

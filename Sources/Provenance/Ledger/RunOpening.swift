@@ -54,6 +54,10 @@ package struct RunOpening: Sendable {
     package var environment: EnvironmentSnapshot
     /// The id of the run that this one repeats.
     package var replayOf: String?
+    /// What decides the run's results (``ContentKey``); nil where nobody works it out.
+    package var contentKey: String?
+    /// What it takes from other runs.
+    package var upstreams: [UpstreamLink] = []
     /// The process whose life says whether the run is alive.
     package var process: ProcessIdentity
     package var began: Timestamp
@@ -161,6 +165,13 @@ extension Ledger {
         for (ordinal, omission) in opening.code.omissions.enumerated() {
             try db.cachedStatement(sql: "INSERT INTO omission VALUES (?, ?, ?, ?, ?)").execute(
                 arguments: [number, ordinal, omission.path, omission.size, omission.reason])
+        }
+        if let key = opening.contentKey {
+            try db.execute(
+                sql: "INSERT INTO content_key VALUES (?, ?)", arguments: [number, key])
+        }
+        for (ordinal, link) in opening.upstreams.enumerated() {
+            try link.insert(db, run: number, ordinal: ordinal)
         }
         for (index, cell) in opening.cells.enumerated() {
             try db.cachedStatement(

@@ -250,6 +250,9 @@ extension RunRecord {
         failures = try rows("cell, reason, message, line, column_number", "failure", "ordinal") {
             RunFailure(cell: $0[0], reason: $0[1], message: $0[2], line: $0[3], column: $0[4])
         }
+        contentKey = try String.fetchOne(
+            db, sql: "SELECT key FROM content_key WHERE run = ?", arguments: [number])
+        upstreams = try UpstreamLink.fetch(db, run: number)
         artifacts = try rows(
             "cell, name, media_type, kind, sha256, size, is_folder", "artifact", "ordinal"
         ) {

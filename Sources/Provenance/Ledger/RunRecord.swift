@@ -96,6 +96,10 @@ package struct RunRecord: Sendable, Equatable {
     package var streams: [String: UInt64] = [:]
     package var digests: [DigestRecord] = []
     package var failures: [RunFailure] = []
+    /// What decides the results (``ContentKey``); nil for runs of versions that did not work it out.
+    package var contentKey: String?
+    /// What was taken from other runs.
+    package var upstreams: [UpstreamLink] = []
 
     /// When the run ended: at its seal.
     package var ended: Timestamp? { seal?.ended }

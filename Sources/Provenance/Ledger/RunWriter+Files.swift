@@ -19,7 +19,7 @@ package struct InputRecord: Sendable, Hashable {
     package var sha256: String
     package var size: Int64
     package var isFolder: Bool
-    /// "committed or snapshot", "ignored", "outside" or "no git": where a replay finds it again.
+    /// "snapshot", "ignored", "outside", "no git" or "upstream": where a replay finds it again.
     package var tracking: String
     /// Whether the object store has it.
     package var isStored: Bool
@@ -80,9 +80,12 @@ extension RunWriter {
     ///   - path: Where it lies, relative to the working directory or absolute.
     ///   - written: As the cell wrote it.
     ///   - expected: The digest that the front matter demands.
+    ///   - link: Where it comes from, for an artifact of another run: the path on record is then that of the artifact,
+    ///     since the copy that the cell reads goes with the run's scratch folder.
     /// - Throws: ``ProvenanceError`` with reason `.missingFile`, `.unreadableFile` or `.changedFile`.
     package func input(
-        cell: Int, path: String, written: String, kind: String, expected: String? = nil
+        cell: Int, path: String, written: String, kind: String, expected: String? = nil,
+        from link: UpstreamLink? = nil
     ) throws -> InputRecord {
         let full = realPath(path)
         guard let identity = FileIdentity(full) else { throw unreadable(path) }
@@ -93,9 +96,15 @@ extension RunWriter {
         }
         var record = InputRecord(
             cell: cell, written: written, path: "", kind: kind, sha256: "", size: 0,
-            isFolder: identity.isFolder, tracking: "", isStored: keepsInputs)
+            isFolder: identity.isFolder, tracking: "", isStored: keepsInputs || link != nil)
         record.fullPath = full
-        (record.path, record.tracking) = place(of: full)
+        (record.path, record.tracking) =
+            link.map {
+                ("\(UpstreamLink.folder)/\($0.producer)/\($0.artifact)", UpstreamLink.folder)
+            }
+            ?? place(of: full)
+        // The producer's artifact is in the store already.
+        let isToStore = keepsInputs && link == nil
 
         if identity.isFolder {
             let names = try filesBelow(full)
@@ -108,13 +117,13 @@ extension RunWriter {
             record.sha256 = manifest.digest.hex
             record.size = manifest.size
             for (name, digest) in zip(names, digests) { record.identities[name] = digest.identity }
-            if keepsInputs { try ledger.objects.store(folder: full) }
+            if isToStore { try ledger.objects.store(folder: full) }
         } else {
             let digest = try ledger.digests(of: [full])[0]
             record.sha256 = digest.sha256
             record.size = digest.size
             record.identities[""] = digest.identity
-            if keepsInputs { try ledger.objects.store(file: full) }
+            if isToStore { try ledger.objects.store(file: full) }
         }
         if let expected, expected != record.sha256 {
             throw ProvenanceError(

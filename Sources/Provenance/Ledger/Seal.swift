@@ -141,7 +141,7 @@ enum Seal {
     }
 
     /// The tables under the seal, and their columns without the numbers that differ from ledger to
-    /// ledger. New tables go to the end.
+    /// ledger. New tables go to `laterTables`.
     private static let tables: [(name: String, sql: String)] = [
         (
             "run",
@@ -247,6 +247,18 @@ enum Seal {
         ),
     ]
 
+    /// Tables of later versions: hashed where they hold a row, so that the seals of runs from before stay what they are.
+    private static let laterTables: [(name: String, sql: String)] = [
+        ("content_key", "SELECT key FROM content_key WHERE run = ?"),
+        (
+            "upstream",
+            """
+            SELECT ordinal, name, study, artifact, producer, key, sha256, is_folder FROM upstream
+            WHERE run = ? ORDER BY ordinal
+            """
+        ),
+    ]
+
     /// The hash over all rows of a run, in a fixed order, each value with its kind and length.
     /// - Parameter knownSeries: The digests of the series' points by row, where the writer has kept
     ///   them; otherwise the points are read.
@@ -262,6 +274,13 @@ enum Seal {
             hasher.add(table.name)
             let rows = try Row.fetchCursor(db, sql: table.sql, arguments: [run])
             while let row = try rows.next() {
+                for index in 0..<row.count { hasher.add(row[index] as DatabaseValue) }
+            }
+        }
+        for table in laterTables {
+            let rows = try Row.fetchAll(db, sql: table.sql, arguments: [run])
+            if !rows.isEmpty { hasher.add(table.name) }
+            for row in rows {
                 for index in 0..<row.count { hasher.add(row[index] as DatabaseValue) }
             }
         }

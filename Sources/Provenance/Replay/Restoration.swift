@@ -55,7 +55,7 @@ package struct Restoration: Sendable {
         _ input: InputRecord, of ledger: Ledger, root: String, into folder: String
     ) throws -> String? {
         // What an upstream run made is laid out from the object store when the study asks for it.
-        if input.path.hasPrefix(".study/") {
+        if input.tracking == UpstreamLink.folder {
             let parts = input.isFolder ? input.files.map(\.sha256) : [input.sha256]
             return parts.allSatisfy(ledger.objects.contains)
                 ? nil
@@ -63,9 +63,9 @@ package struct Restoration: Sendable {
         }
         let isInside = input.tracking != "outside"
         let place = isInside ? folder + "/" + input.path : expanded(input.path)
-        if try digest(place, of: ledger) == input.sha256 { return nil }
+        if try ledger.digest(ofInput: place) == input.sha256 { return nil }
         if !isInside {
-            let found = try digest(place, of: ledger)
+            let found = try ledger.digest(ofInput: place)
             return fault(input, found)
         }
         // From the store.
@@ -82,7 +82,7 @@ package struct Restoration: Sendable {
         }
         // From where it lay: a link, so that a large file costs nothing.
         let original = root + "/" + input.path
-        let found = try digest(original, of: ledger)
+        let found = try ledger.digest(ofInput: original)
         guard found == input.sha256 else { return fault(input, found) }
         try? FileManager.default.removeItem(atPath: place)
         try makeFolder(parent(of: place))
@@ -98,16 +98,5 @@ package struct Restoration: Sendable {
     private static func expanded(_ path: String) -> String {
         guard path.hasPrefix("~/"), let home = getenv("HOME") else { return path }
         return String(cString: home) + path.dropFirst(1)
-    }
-
-    /// The digest of a file or folder as ``RunWriter/input(cell:path:written:kind:expected:)`` takes it.
-    private static func digest(_ path: String, of ledger: Ledger) throws -> String? {
-        guard let identity = FileIdentity(path) else { return nil }
-        guard identity.isFolder else { return try ledger.digests(of: [path])[0].sha256 }
-        let names = try filesBelow(path)
-        let digests = try ledger.digests(of: names.map { path + "/" + $0 })
-        return FolderManifest(
-            zip(names, digests).map { ManifestEntry(path: $0, sha256: $1.sha256, size: $1.size) }
-        ).digest.hex
     }
 }

@@ -16,6 +16,8 @@ final class RunRecorder: SessionObserver {
     let writer: RunWriter
     let view: RunView
     let scratch: String
+    /// What this run takes from others, by the names of its front matter.
+    let upstreams: [UpstreamLink]
     weak var session: Session?
 
     private(set) var claims: [ClaimRecord] = []
@@ -25,7 +27,7 @@ final class RunRecorder: SessionObserver {
 
     init(
         study: StudyFile, file: String, root: String, ledger: Ledger, writer: RunWriter,
-        view: RunView, scratch: String
+        view: RunView, scratch: String, upstreams: [UpstreamLink]
     ) {
         self.study = study
         self.file = file
@@ -34,6 +36,7 @@ final class RunRecorder: SessionObserver {
         self.writer = writer
         self.view = view
         self.scratch = scratch
+        self.upstreams = upstreams
     }
 
     func tick() {
@@ -97,13 +100,20 @@ final class RunRecorder: SessionObserver {
 
     private func answer(_ request: InputRequest) -> Reply {
         do {
-            if let entry = study.frontMatter.inputs.first(where: { $0.name == request.path }) {
-                return try artifact(entry, request)
+            if study.frontMatter.inputs.contains(where: { $0.name == request.path }) {
+                return try artifact(request)
             }
             let dataset = study.frontMatter.datasets.first {
                 $0.name == request.path || $0.path == request.path
             }
-            let path = find(dataset?.path ?? request.path)
+            let path = Self.find(dataset?.path ?? request.path, beside: file, root: root)
+            if dataset == nil, access(path, F_OK) != 0, let near = nearMiss(request.path) {
+                return .refused(
+                    request: request.request,
+                    reason:
+                        "\(request.path) names no input, dataset or file of this study; did you mean '\(near)'?"
+                )
+            }
             let pinned = dataset.flatMap { $0.sha256.isEmpty ? nil : $0.sha256 }
             let record = try writer.input(
                 cell: request.cell, path: path, written: request.path, kind: request.kind,
@@ -114,47 +124,34 @@ final class RunRecorder: SessionObserver {
         }
     }
 
-    /// Relative to the study's folder, then to the ledger's root.
-    private func find(_ path: String) -> String {
+    /// The name in the front matter that a misspelt one most likely stands for.
+    private func nearMiss(_ name: String) -> String? {
+        let matter = study.frontMatter
+        return NearMiss.of(name, in: matter.inputs.map(\.name) + matter.datasets.map(\.name))
+    }
+
+    /// Relative to the study's folder, then to the root.
+    static func find(_ path: String, beside file: String, root: String) -> String {
         if path.hasPrefix("/") { return path }
         let beside = StudyRunner.folder(of: file) + "/" + path
         let below = root + "/" + path
         return access(beside, F_OK) != 0 && access(below, F_OK) == 0 ? below : beside
     }
 
-    /// An artifact of another study's last run that went through, laid out in this run's scratch folder.
-    private func artifact(_ entry: InputEntry, _ request: InputRequest) throws -> Reply {
-        func refused(_ reason: String, _ mend: String) -> Reply {
-            .refused(request: request.request, reason: "\(reason)\n  mend:  \(mend)")
+    /// An artifact of another run, laid out in this run's scratch folder.
+    private func artifact(_ request: InputRequest) throws -> Reply {
+        guard let link = upstreams.first(where: { $0.name == request.path }) else {
+            return .refused(
+                request: request.request,
+                reason:
+                    "input \(request.path): it is not on record what this run took it from\n  mend:  run the study anew"
+            )
         }
-        let other = StudyRunner.path(
-            StudyRunner.folder(of: file) + "/" + entry.study, below: root)
-        guard let id = try ledger.latestSuccess(of: other) else {
-            return refused(
-                "input \(entry.name): no run of \(entry.study) has succeeded in this ledger.",
-                "run it first: study run \(other)")
-        }
-        let artifacts = try ledger.run(id).artifacts
-        guard let artifact = artifacts.first(where: { $0.name == entry.artifact }) else {
-            let names = artifacts.map(\.name)
-            return refused(
-                "input \(entry.name): run \(id) of \(entry.study) saved no artifact '\(entry.artifact)'"
-                    + NearMiss.hint(entry.artifact, in: names) + ".",
-                "correct `artifact:` in the front matter")
-        }
-        let place = scratch + "/inputs/" + entry.name
-        if access(place, F_OK) != 0 {
-            if artifact.isFolder {
-                for file in artifact.files {
-                    try ledger.objects.copy(file.sha256, to: place + "/" + file.path)
-                }
-            } else {
-                try ledger.objects.copy(artifact.sha256, to: place)
-            }
-        }
+        let place = scratch + "/inputs/" + link.name
+        if access(place, F_OK) != 0 { try ledger.layOut(link, at: place) }
         let record = try writer.input(
             cell: request.cell, path: place, written: request.path, kind: request.kind,
-            expected: artifact.sha256)
+            expected: link.sha256, from: link)
         return .input(request: request.request, path: place, sha256: record.sha256)
     }
 }

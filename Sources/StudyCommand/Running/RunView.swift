@@ -65,6 +65,11 @@ final class RunView {
         self.cells = cells
         self.durations = durations
         total = cells.count
+        // A run above this one may have been shown before.
+        position = 0
+        progress = nil
+        lastMetric = nil
+        metricCount = 0
         runBegan = Self.now()
         line("run \(id) · \(study) · seed \(seed)", .strong)
     }

@@ -30,7 +30,11 @@ struct RunRequest {
     var code: CodeIdentity?
     /// How the ledger calls the study, where that is not its place below the root.
     var recordedPath: String?
+    /// How messages call the study, where that is neither its file nor its recorded path.
+    var shownPath: String?
     var replayOf: String?
+    /// What the run takes from others, where that is settled: a replay takes what the original took.
+    var upstreams: [UpstreamLink]?
     var command: [String] = CommandLine.arguments
 }
 
@@ -46,6 +50,9 @@ struct RunOutcome {
     var study: StudyFile
     /// What the seal found wrong, as an input that changed meanwhile.
     var sealFailure: RunFailure?
+    /// What the run took from others, and which of their runs were made for it.
+    var upstreams: [UpstreamLink] = []
+    var made: Set<String> = []
 }
 
 /// Runs one study, once.
@@ -62,8 +69,12 @@ final class StudyRunner {
     ///   goes wrong after that is in the outcome.
     func run() async throws -> RunOutcome {
         let study = try StudyFile(
-            contentsOf: request.file, path: request.recordedPath ?? request.file)
-        let values = try study.values(overriding: request.parameters)
+            contentsOf: request.file,
+            path: request.shownPath ?? request.recordedPath ?? request.file)
+        let node = try StudyNode(
+            file: request.file, study: study, arguments: request.parameters, seed: request.seed)
+        if request.upstreams == nil { try node.readInputs() }
+        let values = node.values
         let last = try request.until.map { try Self.cell($0, in: study).index }
         let root = request.ledgerRoot ?? Ledger.root(for: request.file)
         let ledger = try Ledger.open(under: root)
@@ -79,9 +90,23 @@ final class StudyRunner {
         }
         view.compiled(program.compiled, seconds: RunView.now() - compileBegan)
 
+        let resolver = UpstreamResolver(
+            request, ledger: ledger, root: root, compiler: compiler, view: view)
+        let upstreams: [UpstreamLink]
+        if let settled = request.upstreams {
+            upstreams = settled
+        } else {
+            upstreams = try await resolver.resolve(node)
+        }
+        let key = try resolver.key(
+            of: node, until: request.until,
+            inputs: upstreams.map {
+                ContentKey.Input(name: $0.name, artifact: $0.artifact, key: $0.key)
+            })
+
         let code = try request.code ?? CodeIdentity.capture(at: request.file)
         if request.requiresClean { try code.requireClean() }
-        let seed = request.seed ?? study.seed
+        let seed = node.seed
         var environment = EnvironmentSnapshot.collect()
         environment["swift.version"] = compiler.toolchain.version
         environment["engine.build"] = compiler.engineBuild
@@ -90,34 +115,35 @@ final class StudyRunner {
             request.threads > 0 ? request.threads : Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
         environment["engine.threads"] = "\(threads)"
 
-        let writer = try ledger.begin(
-            RunOpening(
-                study: name, text: study.text, title: study.title, seed: seed, tier: request.tier,
-                threads: threads,
-                parameters: values.map {
-                    RunOpening.Parameter(
-                        name: $0.parameter.name, type: $0.value.swiftType, value: "\($0.value)")
-                },
-                cells: study.cells.map {
-                    RunOpening.Cell(
-                        id: $0.id, firstLine: $0.firstLine, lastLine: $0.lastLine,
-                        sha256: Digest(of: $0.source).hex)
-                },
-                tolerances: study.frontMatter.tolerances.map {
-                    Tolerance(
-                        metric: $0.metric, absolute: $0.absolute, relative: $0.relative,
-                        ulps: $0.ulps, seeds: $0.seeds)
-                },
-                release: Self.release(study.frontMatter.release), command: request.command,
-                code: code, environment: environment, replayOf: request.replayOf))
+        var opening = RunOpening(
+            study: name, text: study.text, title: study.title, seed: seed, tier: request.tier,
+            threads: threads,
+            parameters: values.map {
+                RunOpening.Parameter(
+                    name: $0.parameter.name, type: $0.value.swiftType, value: "\($0.value)")
+            },
+            cells: study.cells.map {
+                RunOpening.Cell(
+                    id: $0.id, firstLine: $0.firstLine, lastLine: $0.lastLine,
+                    sha256: Digest(of: $0.source).hex)
+            },
+            tolerances: study.frontMatter.tolerances.map {
+                Tolerance(
+                    metric: $0.metric, absolute: $0.absolute, relative: $0.relative,
+                    ulps: $0.ulps, seeds: $0.seeds)
+            },
+            release: Self.release(study.frontMatter.release), command: request.command,
+            code: code, environment: environment, replayOf: request.replayOf)
+        opening.contentKey = key
+        opening.upstreams = upstreams
+        let writer = try ledger.begin(opening)
         let began = RunView.now()
         let scratch = ledger.scratchFolder + "/" + writer.id
         defer { try? FileManager.default.removeItem(atPath: scratch) }
         let recorder = RunRecorder(
             study: study, file: request.file, root: request.filesRoot ?? root, ledger: ledger,
             writer: writer,
-            view: view,
-            scratch: scratch)
+            view: view, scratch: scratch, upstreams: upstreams)
         let end: SessionEnd
         do {
             try FileManager.default.createDirectory(
@@ -146,7 +172,10 @@ final class StudyRunner {
                     cell: 0, reason: .recorder, message: "\(error)",
                     place: SourcePlace(line: study.cells.first?.firstLine ?? 1)))
         }
-        return try seal(writer, end, study, recorder, seconds: RunView.now() - began)
+        var outcome = try seal(writer, end, study, recorder, seconds: RunView.now() - began)
+        outcome.upstreams = upstreams
+        outcome.made = resolver.made
+        return outcome
     }
 
     private func seal(
