@@ -17,6 +17,8 @@ package struct ExportError: Error, Sendable, Equatable, CustomStringConvertible 
         case tool
         /// The bundle does not verify.
         case bundle
+        /// What was asked for cannot be: a place that cannot be written, a run that is still going on.
+        case usage
     }
 
     package let reason: Reason

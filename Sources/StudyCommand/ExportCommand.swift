@@ -12,7 +12,8 @@ struct ExportCommand: ParsableCommand {
         discussion: """
             One archive: a BagIt bag whose data is an RO-Crate (Provenance Run Crate 0.5). The same run gives \
             the same bytes; the printed hash is of the tar within, whatever it is packed in. What the release \
-            policy withholds is shown before anything is written, and leaves as a hash.
+            policy withholds is shown before anything is written, and leaves as a hash. --format ipynb writes \
+            the executed study as a Jupyter notebook; --format mlflow adds the run to a file store of MLflow.
             """)
 
     @Argument(help: ArgumentHelp("An id, its first or last digits, or @latest.", valueName: "run"))
@@ -20,8 +21,13 @@ struct ExportCommand: ParsableCommand {
 
     @Option(
         name: .shortAndLong,
-        help: "The file to write; its name chooses .tar.zst, .tar, .tar.gz or .zip.")
+        help:
+            "The file to write; its name chooses .tar.zst, .tar, .tar.gz or .zip. MLflow's store is a folder."
+    )
     var output: String?
+
+    @Option(help: "bundle, ipynb (Jupyter) or mlflow.")
+    var format: ExportFormat = .bundle
 
     @Flag(help: "Leave out what can be fetched elsewhere, and say where in fetch.txt.")
     var thin = false
@@ -45,12 +51,37 @@ struct ExportCommand: ParsableCommand {
     @OptionGroup var options: LedgerOptions
 
     func validate() throws {
-        if let output, ArchiveFormat(path: output) == nil {
-            throw ValidationError(
-                "-o \(output): the name must end in .tar.zst, .tar, .tar.gz or .zip.")
+        if let output { try validate(output) }
+        if format != .bundle {
+            let given = [
+                ("--thin", thin), ("--fetch-from", fetchFrom != nil), ("--sign", sign != nil),
+                ("--completions", completions && format == .ipynb),
+            ]
+            if let (flag, _) = given.first(where: \.1) {
+                throw ValidationError(
+                    "\(flag) is for \(flag == "--completions" ? "bundles and MLflow" : "bundles"); --format \(format.rawValue) does not take it."
+                )
+            }
         }
         if let fetchFrom, !fetchFrom.hasPrefix("https://"), !fetchFrom.hasPrefix("http://") {
             throw ValidationError("--fetch-from is an address that begins with https://.")
+        }
+    }
+
+    private func validate(_ output: String) throws {
+        switch format {
+        case .bundle where output.hasSuffix(".ipynb"):
+            throw ValidationError("-o \(output): a notebook is written with --format ipynb.")
+        case .bundle where ArchiveFormat(path: output) == nil:
+            throw ValidationError(
+                "-o \(output): the name must end in .tar.zst, .tar, .tar.gz or .zip.")
+        case .ipynb where !output.hasSuffix(".ipynb"):
+            throw ValidationError("-o \(output): a notebook's name must end in .ipynb.")
+        case .mlflow where ArchiveFormat(path: output) != nil || output.hasSuffix(".ipynb"):
+            throw ValidationError(
+                "-o \(output): MLflow's store is a folder, such as mlruns; only a bundle is an archive."
+            )
+        default: break
         }
     }
 
@@ -64,7 +95,6 @@ struct ExportCommand: ParsableCommand {
             wanted.softwareVersion = StudyCommand.configuration.version
             let root = options.root
             let ledger = try options.openForReading()
-            let export = try BundleExport(name, in: ledger, root: root, options: wanted)
             let say: (String) -> Void = { line in
                 if options.json {
                     FileHandle.standardError.write(Data((line + "\n").utf8))
@@ -72,9 +102,19 @@ struct ExportCommand: ParsableCommand {
                     print(line)
                 }
             }
+            if format == .ipynb {
+                let notebook = try NotebookExport(name, in: ledger, root: root, options: wanted)
+                try write(notebook, say)
+                return
+            }
+            let export = try BundleExport(name, in: ledger, root: root, options: wanted)
             for line in export.plan.summary { say(line) }
             if dryRun {
                 if options.json { JSONOutput.print(object(export, nil)) }
+                return
+            }
+            if format == .mlflow {
+                try writeMLflow(export, say)
                 return
             }
             let path = output ?? "artifacts/" + export.defaultName
@@ -88,6 +128,38 @@ struct ExportCommand: ParsableCommand {
             say("sha256 of the tar within: \(written.identity.tarSHA256)")
             say("verify it: study verify \(path)")
             if options.json { JSONOutput.print(object(export, written)) }
+        }
+    }
+
+    private func write(_ notebook: NotebookExport, _ say: (String) -> Void) throws {
+        for line in notebook.summary { say(line) }
+        var object: [String: Any] = [
+            "run": notebook.run.id, "policy": notebook.policy.mode.rawValue,
+            "reason": notebook.policy.reason,
+        ]
+        if !dryRun {
+            let path = output ?? "artifacts/" + notebook.defaultName
+            let bytes = notebook.document()
+            try Failures.write(bytes, to: path)
+            say("wrote \(path), \(Words.bytes(Int64(bytes.count)))")
+            object["path"] = path
+            object["bytes"] = bytes.count
+        }
+        if options.json { JSONOutput.print(object) }
+    }
+
+    private func writeMLflow(_ export: BundleExport, _ say: (String) -> Void) throws {
+        let folder = output ?? "artifacts/mlruns"
+        let written = try MLflowLayout.write(export.plan, to: folder)
+        say(
+            "wrote run \(written.run) of experiment \"\(written.experiment)\" into \(folder), with \(written.fileCount) files as artifacts"
+        )
+        say("look at it: mlflow ui --backend-store-uri \(folder)")
+        if options.json {
+            var object = object(export, nil)
+            object["path"] = folder
+            object["mlflow_run"] = written.run
+            JSONOutput.print(object)
         }
     }
 
@@ -109,3 +181,5 @@ struct ExportCommand: ParsableCommand {
         return object
     }
 }
+
+extension ExportFormat: ExpressibleByArgument {}

@@ -2,6 +2,7 @@
 // README promises.
 
 internal import ArgumentParser
+internal import Export
 internal import Foundation
 internal import Notebook
 internal import Provenance
@@ -18,6 +19,8 @@ enum Failures {
                 study.diagnostics.contains { $0.place != nil }
                     ? ExitStatus.studyFailed : ExitStatus.wrongUsage
             case is BuildError, is ProvenanceError: ExitStatus.studyFailed
+            case let export as ExportError:
+                export.reason == .usage ? ExitStatus.wrongUsage : ExitStatus.studyFailed
             default: ExitStatus.internalError
             }
         let text = "\(error)"
@@ -35,6 +38,30 @@ enum Failures {
             JSONOutput.print(object)
         }
         return ExitCode(status)
+    }
+}
+
+extension Failures {
+    /// Writes a file that the user asked for, with the folders above it.
+    /// - Throws: ``ExportError`` that says why not and what to do.
+    static func write(_ bytes: [UInt8], to path: String) throws {
+        let url = URL(fileURLWithPath: path)
+        var isFolder: ObjCBool = false
+        if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue
+        {
+            throw ExportError(
+                .usage, "\(path) is a folder.", where: "-o \(path)",
+                mend: "name a file in it, or another name")
+        }
+        do {
+            try FileManager.default.createDirectory(
+                at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
+            try Data(bytes).write(to: url, options: .atomic)
+        } catch {
+            throw ExportError(
+                .usage, "\(path) cannot be written: \(error.localizedDescription)",
+                where: "-o \(path)", mend: "name a place that you may write to")
+        }
     }
 }
 

@@ -10,8 +10,8 @@ struct ReportCommand: ParsableCommand {
         commandName: "report",
         abstract: "Write a run as one self-contained page, or compare runs.",
         discussion: """
-            The page needs no network and runs no script. With several runs, metrics and figures stand side by \
-            side, with what differed between the runs.
+            The page needs no network and runs no script. With several runs, figures are laid over each other, \
+            metrics stand side by side, and what differed between the runs comes first.
             """)
 
     @Argument(help: ArgumentHelp("Ids, their first or last digits, or @latest.", valueName: "run"))
@@ -23,8 +23,12 @@ struct ReportCommand: ParsableCommand {
     @OptionGroup var options: LedgerOptions
 
     func validate() throws {
-        guard (1...8).contains(names.count) else {
-            throw ValidationError("study report takes one run, or up to eight to compare.")
+        guard names.count <= 8 else {
+            throw ValidationError(
+                "study report takes one run, or up to eight to compare; \(names.count) were named.")
+        }
+        if let output, ![".html", ".htm"].contains(where: { output.lowercased().hasSuffix($0) }) {
+            throw ValidationError("-o \(output): a report's name must end in .html.")
         }
     }
 
@@ -33,7 +37,13 @@ struct ReportCommand: ParsableCommand {
             let ledger = try options.openForReading()
             var runs: [RunFacts] = []
             for name in names {
-                let facts = try RunFacts(name, in: ledger)
+                var facts = try RunFacts(name, in: ledger)
+                try facts.addSurroundings(from: ledger, root: options.root)
+                if let twice = runs.first(where: { $0.id == facts.id }) {
+                    throw ProvenanceError(
+                        .badFilter, "Run \(twice.id) was named twice (the second time as \(name)).",
+                        where: "study report", mend: "name two different runs to compare them")
+                }
                 runs.append(facts)
             }
             let version = StudyCommand.configuration.version
@@ -43,11 +53,8 @@ struct ReportCommand: ParsableCommand {
                 : ComparisonReport(runs, version: version).html()
             let path =
                 output ?? "artifacts/report-" + runs.map(\.shortID).joined(separator: "-") + ".html"
-            let url = URL(fileURLWithPath: path)
-            try FileManager.default.createDirectory(
-                at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
-            try Data(html).write(to: url, options: .atomic)
-            print("wrote \(path), \(Words.bytes(Int64(html.count)))")
+            try Failures.write(html, to: path)
+            if !options.json { print("wrote \(path), \(Words.bytes(Int64(html.count)))") }
             if options.json {
                 JSONOutput.print(["path": path, "bytes": html.count, "runs": runs.map(\.id)])
             }

@@ -3,6 +3,7 @@
 internal import ArgumentParser
 internal import Events
 internal import Foundation
+internal import Notebook
 internal import Provenance
 
 struct ShowCommand: ParsableCommand {
@@ -31,6 +32,18 @@ struct ShowCommand: ParsableCommand {
     func validate() throws {
         guard ["table", "csv", "jsonl"].contains(format) else {
             throw ValidationError("--format is table, csv or jsonl, not '\(format)'.")
+        }
+        let wanted = [
+            metric != nil ? "--metric" : "", itemOptions.items ? "--items" : "",
+            output ? "--output" : "",
+        ]
+        .filter { !$0.isEmpty }
+        if wanted.count > 1 {
+            throw ValidationError(
+                "\(wanted.joined(separator: " and ")) do not go together; choose one.")
+        }
+        if format != "table", metric == nil, !itemOptions.items {
+            throw ValidationError("--format \(format) goes with --metric or --items.")
         }
     }
 
@@ -80,10 +93,21 @@ struct ShowCommand: ParsableCommand {
     private func show(_ name: String, of record: RunRecord, _ ledger: Ledger) throws {
         let found = record.series.filter { $0.name == name || $0.label == name }
         guard !found.isEmpty else {
-            let names = record.series.map(\.label).joined(separator: ", ")
+            // Arms make hundreds of labels; the names alone say what there is.
+            let names = record.series.reduce(into: [String]()) {
+                if !$0.contains($1.name) { $0.append($1.name) }
+            }
+            let list =
+                names.prefix(12).joined(separator: ", ")
+                + (names.count > 12 ? " and \(names.count - 12) more" : "")
             throw ProvenanceError(
-                .badFilter, "Run \(record.id) has no metric '\(name)'.", where: record.study,
-                mend: names.isEmpty ? "it recorded none" : "it has \(names)")
+                .badFilter,
+                "Run \(record.id) has no metric '\(name)'"
+                    + (NearMiss.of(name, in: names).map { "; did you mean '\($0)'?" } ?? "."),
+                where: record.study,
+                mend: names.isEmpty
+                    ? "it recorded none"
+                    : "it has \(list); an arm is chosen as 'name[arm]'")
         }
         for (place, series) in found.enumerated() {
             let points = try ledger.points(of: series)

@@ -83,6 +83,12 @@ import Export
         run.inputs[0].path = text
         run.artifacts[0].name = text
         run.failure = .init(cell: 0, reason: text, message: text, line: 1)
+        run.changes = [.init(path: text, kind: text)]
+        run.changes[0].patch = "@@ \(text)\n+\(text)\n-\(text)\n \(text)"
+        run.changes[0].note = text
+        run.streams = [(text, text)]
+        run.branch = text
+        run.cells[1].source = "let \(text) = 1\n\(text)"
         run.attempts = [
             .init(id: text, status: .failed, began: run.began, seconds: nil, note: text)
         ]
@@ -157,17 +163,5 @@ import Export
     ])
     func `that could start a program or touch a file is not drawn`(script: String) {
         #expect(FigureDrawing.svg(script) == nil)
-    }
-}
-
-@Suite struct `A Jupyter notebook of a run` {
-    @Test func `holds prose, cells, outputs and the failure`() throws {
-        let bytes = JupyterNotebook.document(Sample.run(.failed))
-        let json = try #require(JSON(parsing: bytes))
-        #expect(json[key: "nbformat"] == .integer(4))
-        let kinds = json[key: "cells"]?.array?.compactMap { $0[key: "cell_type"]?.string }
-        #expect(kinds == ["markdown", "code", "markdown", "code"])
-        let text = String(decoding: bytes, as: UTF8.self)
-        #expect(text.contains("done 0.25") && text.contains("\"output_type\": \"error\""))
     }
 }

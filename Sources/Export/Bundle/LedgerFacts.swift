@@ -25,6 +25,85 @@ extension RunFacts {
         }
     }
 
+    /// Adds what the run's own rows do not hold: verdicts of its replays, other runs of the same study,
+    /// what the worktree had that the commit has not. All of this is the ledger's and the
+    /// repository's, so another machine's report of the same run may say less.
+    package mutating func addSurroundings(from ledger: Ledger, root: String) throws {
+        verdicts = try ledger.verdicts(of: id).map {
+            Verdict(replay: $0.replay, rung: $0.rung, detail: Self.words(ofVerdict: $0.json))
+        }
+        var filter = RunFilter()
+        filter.study = study
+        attempts = try ledger.list(filter).runs.filter {
+            $0.study == study && $0.id != id && $0.replayOf == nil
+        }.map { run in
+            let commit = run.commit.map { "commit \($0.prefix(8))" } ?? "no commit"
+            return Attempt(
+                id: run.id, status: Status(rawValue: run.status.rawValue) ?? .lost,
+                began: run.began,
+                seconds: run.ended.map { Double($0.nanoseconds - run.began.nanoseconds) / 1e9 },
+                note: commit + (run.isDirty ? " and changes" : "") + ", seed \(run.seed)")
+        }
+        addPatches(root)
+    }
+
+    private mutating func addPatches(_ root: String) {
+        // A snapshot that was pruned since, or a repository that is elsewhere, leaves the list of names.
+        guard let snapshot, !changes.isEmpty,
+            let files = try? WorktreeDifference.files(from: commit, to: snapshot, of: root)
+        else { return }
+        let byPath = Dictionary(files.map { ($0.path, $0) }) { first, _ in first }
+        let data = inputs.map(\.path)
+        for index in changes.indices {
+            let path = changes[index].path
+            guard let file = byPath[path] else { continue }
+            if data.contains(where: { path == $0 || path.hasPrefix($0 + "/") }) {
+                // Data may be restricted; its hash stands among the inputs.
+                changes[index].note = "read by the study as data; not shown"
+                continue
+            }
+            changes[index].patch = file.patch
+            changes[index].added = file.added
+            changes[index].removed = file.removed
+            changes[index].note = file.note
+        }
+    }
+
+    /// How many outputs were compared, how they came out, and where they differ first.
+    private static func words(ofVerdict text: String) -> String {
+        guard let json = JSON(parsing: Array(text.utf8)) else { return "" }
+        var counts: [(rung: String, count: Int)] = []
+        for output in json[key: "outputs"]?.array ?? [] {
+            let rung = output[key: "verdict"]?.string ?? "not said"
+            if let place = counts.firstIndex(where: { $0.rung == rung }) {
+                counts[place].count += 1
+            } else {
+                counts.append((rung, 1))
+            }
+        }
+        let total = counts.reduce(0) { $0 + $1.count }
+        var parts = ["\(total) outputs"]
+        if counts.count > 1 {
+            parts[0] += ": " + counts.map { "\($0.count) \($0.rung)" }.joined(separator: ", ")
+        }
+        if let first = json[key: "first"] {
+            let step = first[key: "step"].flatMap { step -> String? in
+                if case .integer(let number) = step { return " at step \(number)" }
+                return nil
+            }
+            parts.append(
+                "first difference: \(first[key: "name"]?.string ?? "")\(step ?? "") in cell \(first[key: "id"]?.string ?? ""), \(first[key: "expected"]?.string ?? "") expected, \(first[key: "found"]?.string ?? "") found"
+            )
+        }
+        let environment = (json[key: "environment"]?.array ?? []).compactMap {
+            $0[key: "name"]?.string
+        }
+        if !environment.isEmpty {
+            parts.append("another " + environment.prefix(6).joined(separator: ", "))
+        }
+        return parts.joined(separator: "; ")
+    }
+
     private mutating func fill(_ record: RunRecord) {
         id = record.id
         study = record.study

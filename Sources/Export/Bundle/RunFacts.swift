@@ -190,6 +190,12 @@ package struct RunFacts: Sendable {
     package struct Change: Sendable, Hashable {
         package var path: String
         package var kind: String
+        /// Hunks of a unified diff against the commit, where they are known.
+        package var patch = ""
+        package var added = 0
+        package var removed = 0
+        /// Why no hunks are shown.
+        package var note = ""
         package init(path: String, kind: String) {
             self.path = path
             self.kind = kind

@@ -6,8 +6,13 @@ internal import Foundation
 internal import Notebook
 
 package enum JupyterNotebook {
-    /// The notebook's bytes.
-    package static func document(_ run: RunFacts, pictures: [Int: [UInt8]] = [:]) -> [UInt8] {
+    /// The notebook's bytes. Answers to prompts are no part of it, nor are files that the run made.
+    /// - Parameters:
+    ///   - pictures: SVG by the figure's position.
+    ///   - policy: Where given, the notebook says what was decided about the run's release.
+    package static func document(
+        _ run: RunFacts, pictures: [Int: [UInt8]] = [:], policy: ReleasePolicy? = nil
+    ) -> [UInt8] {
         let study = try? StudyFile(parsing: run.text, path: run.study)
         let byID = Dictionary(run.cells.enumerated().map { ($1.id, $0) }) { first, _ in first }
         var cells: [JSON] = []
@@ -17,6 +22,12 @@ package enum JupyterNotebook {
             let name = String(HTMLText.anchor(id).prefix(50)) + "-\(cells.count + 1)"
             cells.append(.object([("id", .string(name))] + members))
         }
+        add(
+            "run",
+            [
+                ("cell_type", .string("markdown")), ("metadata", .object([])),
+                ("source", lines(head(run, study, policy))),
+            ])
         for block in study?.blocks ?? [] {
             switch block {
             case .prose(let markdown, _, let inline):
@@ -24,8 +35,9 @@ package enum JupyterNotebook {
                 for index in inline {
                     let value = study!.inlineValues[index]
                     let literal = String(decoding: Array(run.text.utf8)[value.bytes], as: UTF8.self)
-                    if let range = text.range(of: literal), let shown = run.inlineValues[index] {
-                        text.replaceSubrange(range, with: "**" + shown + "**")
+                    if let range = text.range(of: literal) {
+                        let shown = run.inlineValues[index].map(plain) ?? "*not computed*"
+                        text.replaceSubrange(range, with: shown)
                     }
                 }
                 add(
@@ -85,6 +97,46 @@ package enum JupyterNotebook {
                 ])
             ), ("nbformat", .integer(4)), ("nbformat_minor", .integer(5)),
         ]).file()
+    }
+
+    /// What ran, and how it ended; nothing else in a notebook says it.
+    private static func head(_ run: RunFacts, _ study: StudyFile?, _ policy: ReleasePolicy?)
+        -> String
+    {
+        var text = ""
+        let title = run.title.isEmpty ? run.study : run.title
+        if study?.blocks.first.map({ block in
+            if case .prose(let markdown, _, _) = block { return markdown.hasPrefix("# ") }
+            return false
+        }) != true {
+            text += "# \(plain(title))\n\n"
+        }
+        if !run.authors.isEmpty {
+            text += plain(run.authors.map(\.name).joined(separator: ", ")) + "\n\n"
+        }
+        if let abstract = study?.frontMatter.abstract, !abstract.isEmpty {
+            text += "> " + plain(abstract.replacing("\n", with: " ")) + "\n\n"
+        }
+        var facts = ["run `\(run.id)` of `\(run.study)` \(ROCrate.words(run.status))"]
+        facts.append("seed \(run.seed)")
+        facts += run.parameters.map { "\(plain($0.name)) = \(plain($0.value))" }
+        if let commit = run.commit { facts.append("commit `\(commit.prefix(12))`") }
+        if !run.claims.isEmpty {
+            facts.append("\(run.claims.filter(\.holds).count) of \(run.claims.count) claims hold")
+        }
+        if let policy { facts.append("release \(policy.mode.rawValue)") }
+        text += facts.joined(separator: " · ")
+        return text + "\n\nThe cells were run by `study`; Jupyter shows what came of it."
+    }
+
+    /// Text that Markdown shows as it is.
+    private static func plain(_ text: String) -> String {
+        var out = ""
+        for character in text {
+            if "\\`*_{}[]<>#|$~&!".contains(character) { out.append("\\") }
+            out.append(character)
+        }
+        return out
     }
 
     private static func outputs(_ run: RunFacts, _ cell: Int, _ pictures: [Int: [UInt8]]) -> [JSON]

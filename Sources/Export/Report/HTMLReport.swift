@@ -22,7 +22,7 @@ package struct HTMLReport {
         self.policy = policy
         self.version = version
         for (index, figure) in run.figures.enumerated() {
-            pictures[index] = FigureDrawing.svg(figure.script)
+            pictures[index] = FigureDrawing.svg(figure.script, title: figure.title)
         }
     }
 
@@ -31,18 +31,24 @@ package struct HTMLReport {
         let study = try? StudyFile(parsing: run.text, path: run.study)
         let title = run.title.isEmpty ? run.study : run.title
         let held = run.claims.filter(\.holds).count
-        var parts = [["id": "text", "name": "Text"]]
-        if !run.claims.isEmpty { parts.append(["id": "claims", "name": "Claims"]) }
-        if !run.series.isEmpty { parts.append(["id": "metrics", "name": "Metrics"]) }
-        parts += [
-            ["id": "provenance", "name": "Provenance"], ["id": "cite", "name": "How to cite"],
-        ]
+        var contents = Contents()
+        if !run.claims.isEmpty { contents.add("claims", "Claims", isPart: true) }
+        let body = body(study, &contents)
+        var isFirst = true
+        func part(_ id: String, _ name: String) {
+            contents.add(id, name, isPart: isFirst)
+            isFirst = false
+        }
+        if !run.series.isEmpty { part("metrics", "Metrics") }
+        part("provenance", "Where this comes from")
+        part("cite", "How to cite")
         var facts: [String: Any] = [
             "policy": Self.policy(ReportStyle.css), "css": ReportStyle.css, "version": version,
             "title": clean(title), "status": ROCrate.words(run.status),
             "statusClass": run.status == .succeeded ? "good" : "bad", "summary": clean(summary),
-            "parts": parts, "body": "<div id=\"text\">" + body(study) + "</div>", "claims": claims,
-            "metrics": metrics, "provenance": provenance(study), "cite": cite, "run": run.id,
+            "contents": contents.entries, "body": "<div id=\"text\">" + body + "</div>",
+            "claims": claims, "metrics": metrics, "provenance": provenance(study), "cite": cite,
+            "run": run.id,
         ]
         if !run.authors.isEmpty {
             facts["authors"] = clean(
@@ -53,7 +59,7 @@ package struct HTMLReport {
         if !run.claims.isEmpty {
             let all = held == run.claims.count
             facts["claimSummary"] =
-                "<span class=\"badge \(all ? "good" : "bad")\">\(all ? "✓" : "✗") \(held) of \(run.claims.count) claims hold</span>"
+                "<a href=\"#claims\"><span class=\"badge \(all ? "good" : "bad")\">\(all ? "✓" : "✗") \(held) of \(run.claims.count) claims hold</span></a>"
         }
         if let abstract = study?.frontMatter.abstract, !abstract.isEmpty {
             facts["abstract"] = clean(abstract)
@@ -109,7 +115,7 @@ package struct HTMLReport {
 
     // MARK: The text, with its cells
 
-    private func body(_ study: StudyFile?) -> String {
+    private func body(_ study: StudyFile?, _ contents: inout Contents) -> String {
         guard let study else {
             // A study that a newer parser refuses is still shown, as it stands.
             return "<pre>" + HTMLText.escaped(run.text) + "</pre>"
@@ -128,18 +134,18 @@ package struct HTMLReport {
                     // The page's head shows the title already.
                     html = String(html[range.upperBound...])
                 }
-                // One <h1> a page.
-                out += html.replacingOccurrences(of: "<h1>", with: "<h2>")
-                    .replacingOccurrences(of: "</h1>", with: "</h2>")
+                out += contents.numbered(html)
             case .cell(let index):
                 let cell = study.cells[index]
                 if let place = byID[cell.id] {
                     out += self.cell(place, shown: cell.options.shown)
                 } else {
-                    out += "<pre><code>" + SwiftHighlighter.html(cell.source) + "</code></pre>"
+                    out +=
+                        "<pre tabindex=\"0\"><code>" + SwiftHighlighter.html(cell.source)
+                        + "</code></pre>"
                 }
             case .code(_, let source, _):
-                out += "<pre><code>" + HTMLText.escaped(source) + "</code></pre>"
+                out += "<pre tabindex=\"0\"><code>" + HTMLText.escaped(source) + "</code></pre>"
             }
         }
         return out
@@ -164,19 +170,21 @@ package struct HTMLReport {
             context["mark"] = "failed"
             context["markClass"] = "bad"
         }
+        let hasFailed = run.failure?.cell == index
         var outputs: [[String: Any]] = []
         for stream in ["stdout", "stderr"] {
             let bytes = run.outputs.filter { $0.cell == index && $0.stream == stream }.flatMap(
                 \.bytes)
             guard !bytes.isEmpty else { continue }
             let text = clean(HTMLText.terminal(bytes))
+            let isError = stream == "stderr"
             var output: [String: Any] = [
-                "class": stream == "stderr" ? " err" : "",
-                "label": stream == "stderr"
-                    ? "Standard error of cell \(clean(cell.id))"
-                    : "Output of cell \(clean(cell.id))",
+                "class": (isError ? hasFailed ? " err bad" : " err" : "")
+                    + (Self.isTable(text) ? "" : " wrap"),
+                "label": (isError ? "Standard error of cell " : "Output of cell ") + clean(cell.id),
                 "text": text,
             ]
+            if isError { output["heading"] = "standard error" }
             if text.count > Self.outputLimit {
                 output["text"] =
                     text.prefix(Self.outputLimit / 2) + "\n…\n" + text.suffix(Self.outputLimit / 2)
@@ -187,29 +195,96 @@ package struct HTMLReport {
         }
         context["outputs"] = outputs
         context["figures"] = run.figures.enumerated().filter { $1.cell == index }.map {
-            number, figure in
-            var entry: [String: Any] = [
-                "title": clean(figure.title),
-                "alt": clean(
-                    figure.alternativeText.isEmpty ? figure.title : figure.alternativeText),
-            ]
-            if let picture = pictures[number] {
-                entry["source"] = "data:image/svg+xml;base64," + Data(picture).base64EncodedString()
-            }
-            return entry
-        }
-        context["claims"] = run.claims.filter { $0.cell == index }.map(claim)
+            figure($0, $1, pictures[$0])
+        }.joined()
+        let claims = run.claims.filter { $0.cell == index }.map(claim)
+        context["hasClaims"] = !claims.isEmpty
+        context["claims"] = claims
         guard var html = try? MustacheTemplate(string: ReportTemplate.cell).render(context) else {
             return ""
         }
-        if !shown, let end = html.range(of: "</details>") { html = String(html[end.upperBound...]) }
+        if !shown, let end = html.range(of: "</details>") {
+            // Links lead to the cell all the same.
+            html =
+                "<div id=\"cell-\(HTMLText.anchor(cell.id))\"></div>" + html[end.upperBound...]
+        }
         return html
     }
 
+    /// Text set in columns, which wrapping would tear apart: blanks in a row within two lines or more.
+    static func isTable(_ text: String) -> Bool {
+        let lines = text.split(separator: "\n").prefix(400)
+        return lines.count {
+            $0.drop { $0 == " " }.contains("  ") || $0.contains("\t") || $0.contains("│")
+        } >= 2
+    }
+
+    func figure(_ number: Int, _ figure: RunFacts.Figure, _ picture: [UInt8]?) -> String {
+        let words = figure.alternativeText
+        var entry: [String: Any] = [
+            "number": number + 1, "title": clean(figure.title),
+            "alt": clean(words.isEmpty ? figure.title : words), "words": clean(words),
+        ]
+        if let picture {
+            entry["source"] = "data:image/svg+xml;base64," + Data(picture).base64EncodedString()
+        }
+        return Self.render(ReportTemplate.figure, entry)
+    }
+
     func claim(_ claim: ClaimRecord) -> [String: Any] {
-        [
+        var entry: [String: Any] = [
             "class": claim.holds ? "good" : "bad", "verdict": claim.holds ? "✓ holds:" : "✗ fails:",
             "text": clean(claim.text), "evidence": clean(claim.evidence),
         ]
+        if run.cells.indices.contains(claim.cell) {
+            entry["cell"] = clean(run.cells[claim.cell].id)
+            entry["anchor"] = HTMLText.anchor(run.cells[claim.cell].id)
+        }
+        return entry
+    }
+}
+
+/// The headings of a page, with the anchors that lead to them.
+struct Contents {
+    private(set) var entries: [[String: String]] = []
+    private var used: Set<String> = []
+
+    /// - Parameter name: HTML already.
+    mutating func add(_ id: String, _ name: String, isPart: Bool = false, isSub: Bool = false) {
+        var entry = ["id": id, "name": name]
+        if isPart { entry["class"] = "part" }
+        if isSub { entry["class"] = "sub" }
+        entries.append(entry)
+    }
+
+    /// Prose with an anchor on each heading; one `<h1>` a page, so that of the text becomes `<h2>`.
+    mutating func numbered(_ html: String) -> String {
+        var out = ""
+        var rest = html[...]
+        while let start = rest.firstRange(of: #/<h([1-6])>/#),
+            let level = rest[start].dropFirst(2).first?.wholeNumberValue,
+            let end = rest[start.upperBound...].firstRange(of: "</h\(level)>")
+        {
+            let inner = rest[start.upperBound..<end.lowerBound]
+            let words = Self.words(String(inner))
+            let shown = max(level, 2)
+            var id = "s-" + HTMLText.anchor(words).prefix(48)
+            var count = 1
+            while !used.insert(id).inserted {
+                count += 1
+                id = "s-\(HTMLText.anchor(words).prefix(48))-\(count)"
+            }
+            out += rest[..<start.lowerBound]
+            out += "<h\(shown) id=\"\(id)\">\(inner)</h\(shown)>"
+            if shown <= 3, !words.isEmpty { add(id, words, isSub: shown == 3) }
+            rest = rest[end.upperBound...]
+        }
+        return out + rest
+    }
+
+    /// A heading without its tags; entities stay.
+    private static func words(_ html: String) -> String {
+        html.replacing(#/<annotation.*?</annotation>/#, with: "").replacing(#/<[^>]*>/#, with: "")
+            .trimmingCharacters(in: .whitespacesAndNewlines)
     }
 }

@@ -15,47 +15,59 @@ enum ReportTemplate {
         </head>
         <body>
         <a class="skip" href="#content">Skip to the text</a>
+        <div class="page">
         <header class="top">
         <h1>{{title}}</h1>
-        {{#authors}}<p class="meta">{{authors}}</p>{{/authors}}
-        <p class="meta"><span class="badge {{statusClass}}">{{status}}</span> {{summary}}</p>
-        {{#claimSummary}}<p class="meta">{{{claimSummary}}}</p>{{/claimSummary}}
-        <nav aria-label="Parts of this page">{{#parts}}<a href="#{{id}}">{{name}}</a>{{/parts}}</nav>
+        {{#authors}}<p class="authors">{{authors}}</p>{{/authors}}
+        <p class="meta"><span class="badge {{statusClass}}">{{status}}</span> {{#claimSummary}}{{{claimSummary}}} {{/claimSummary}}{{summary}}</p>
+        {{#abstract}}<p class="abstract">{{abstract}}</p>{{/abstract}}
+        <details class="toc"><summary>Contents</summary><nav aria-label="Contents"><ol>
+        {{#contents}}<li{{#class}} class="{{class}}"{{/class}}><a href="#{{id}}">{{{name}}}</a></li>
+        {{/contents}}</ol></nav></details>
         </header>
+        <nav class="side" aria-label="Contents, beside the text"><ol>
+        {{#contents}}<li{{#class}} class="{{class}}"{{/class}}><a href="#{{id}}">{{{name}}}</a></li>
+        {{/contents}}</ol></nav>
         <main id="content">
-        {{#failure}}<div class="note bad"><strong>{{failureTitle}}</strong><br>{{failure}}</div>{{/failure}}
-        {{#abstract}}<p><em>{{abstract}}</em></p>{{/abstract}}
-        {{{body}}}
+        {{#failureTitle}}<div class="note bad"><strong>{{failureTitle}}</strong><pre class="wrap">{{failure}}</pre></div>{{/failureTitle}}
         {{{claims}}}
+        {{{body}}}
         {{{metrics}}}
         {{{provenance}}}
         {{{cite}}}
         </main>
         <footer><p>Written by study {{version}} from run {{run}}. The page asks nothing of any network and runs no script.</p></footer>
+        </div>
         </body>
         </html>
 
         """
 
     static let claims = """
-        <section><h2 id="claims">Claims</h2>
-        <ul class="claims">{{#claims}}<li class="{{class}}"><span class="words"><strong class="{{class}}">{{verdict}}</strong> {{text}}</span>{{#evidence}}<span class="why">{{evidence}}</span>{{/evidence}}</li>
+        <section class="upfront"><h2 id="claims">Claims</h2>
+        <p class="meta">What the study set out to show, and whether this run bears it out.</p>
+        <ul class="claims">{{#claims}}<li class="{{class}}"><span class="words"><strong class="{{class}}">{{verdict}}</strong> {{text}}</span> {{#anchor}}<a class="from" href="#cell-{{anchor}}" aria-label="to the cell {{cell}}">{{cell}}</a>{{/anchor}}{{#evidence}}<span class="why">{{evidence}}</span>{{/evidence}}</li>
         {{/claims}}</ul></section>
         """
 
     static let cell = """
         <details class="cell" id="cell-{{anchor}}"><summary><span class="name">{{id}}</span> · {{place}}{{#time}} · {{time}}{{/time}}{{#mark}} · <strong class="{{markClass}}">{{mark}}</strong>{{/mark}}</summary>
-        <pre><code>{{{code}}}</code></pre></details>
-        {{#outputs}}<pre class="out{{class}}" tabindex="0" role="region" aria-label="{{label}}">{{text}}</pre>{{#cut}}<p class="note">{{cut}}</p>{{/cut}}
-        {{/outputs}}{{#figures}}<figure>{{#source}}<img src="{{{source}}}" alt="{{alt}}">{{/source}}{{^source}}<p class="note">The figure could not be drawn here; its numbers are in the bundle.</p>{{/source}}<figcaption>{{title}}</figcaption></figure>
-        {{/figures}}{{#claims}}<ul class="claims"><li class="{{class}}"><span class="words"><strong class="{{class}}">{{verdict}}</strong> {{text}}</span></li></ul>
-        {{/claims}}
+        <pre tabindex="0" role="region" aria-label="Code of cell {{id}}"><code>{{{code}}}</code></pre></details>
+        {{#outputs}}{{#heading}}<p class="label">{{heading}}</p>{{/heading}}<pre class="out{{class}}" tabindex="0" role="region" aria-label="{{label}}">{{text}}</pre>{{#cut}}<p class="note">{{cut}}</p>{{/cut}}
+        {{/outputs}}{{{figures}}}{{#hasClaims}}<ul class="claims">{{#claims}}<li class="{{class}}"><span class="words"><strong class="{{class}}">{{verdict}}</strong> {{text}}</span>{{#evidence}}<span class="why">{{evidence}}</span>{{/evidence}}</li>
+        {{/claims}}</ul>{{/hasClaims}}
+        """
+
+    static let figure = """
+        <figure id="figure-{{number}}">{{#source}}<img src="{{{source}}}" alt="{{alt}}" width="560" height="360">{{/source}}{{^source}}<p class="note">The figure could not be drawn here; its numbers are in the bundle.</p>{{/source}}<figcaption><b>Figure {{number}}.</b> {{title}}{{#words}}<details class="more"><summary>In words</summary>{{words}}</details>{{/words}}</figcaption></figure>
+
         """
 
     static let provenance = """
         <section class="panel"><h2 id="provenance">Where this comes from</h2>
-        <dl>{{#facts}}<dt>{{name}}</dt><dd>{{value}}</dd>
+        {{#groups}}<h3>{{group}}</h3><dl>{{#facts}}<dt>{{name}}</dt><dd>{{value}}</dd>
         {{/facts}}</dl>
+        {{{after}}}{{/groups}}
         {{#hasInputs}}<div class="scroll" tabindex="0" role="region" aria-label="Data read"><table><caption>Data read</caption><thead><tr><th scope="col">file</th><th scope="col">kind</th><th scope="col">licence</th><th scope="col">SHA-256</th></tr></thead><tbody>
         {{#inputs}}<tr><td>{{path}}</td><td>{{kind}}</td><td>{{licence}}</td><td><code>{{hash}}</code></td></tr>
         {{/inputs}}</tbody></table></div>{{/hasInputs}}
@@ -63,16 +75,22 @@ enum ReportTemplate {
         {{#artifacts}}<tr><td>{{path}}</td><td class="num">{{size}}</td><td><code>{{hash}}</code></td></tr>
         {{/artifacts}}</tbody></table></div>{{/hasArtifacts}}
         {{{flow}}}
-        <h3>Replays</h3>
-        {{#hasVerdicts}}<ul>{{#verdicts}}<li>{{replay}}: <strong>{{rung}}</strong>{{#detail}}, {{detail}}{{/detail}}</li>{{/verdicts}}</ul>{{/hasVerdicts}}{{^hasVerdicts}}<p>No replay of this run is on record. <code>study replay {{run}}</code> makes one.</p>{{/hasVerdicts}}
-        {{#hasAttempts}}<p>{{attempts}}</p>{{/hasAttempts}}
+        <h3 id="replays">Replays</h3>
+        {{#hasVerdicts}}<div class="scroll" tabindex="0" role="region" aria-label="Replays"><table><thead><tr><th scope="col">replay</th><th scope="col">verdict</th><th scope="col">what was compared</th></tr></thead><tbody>
+        {{#verdicts}}<tr><td>{{replay}}</td><td><strong>{{rung}}</strong></td><td>{{detail}}</td></tr>
+        {{/verdicts}}</tbody></table></div>{{/hasVerdicts}}{{^hasVerdicts}}<p>No replay of this run is on record. <code>study replay {{run}}</code> makes one.</p>{{/hasVerdicts}}
+        {{#hasAttempts}}<h3 id="attempts">Other runs of this study</h3>
+        <p>{{attemptWords}}</p>
+        <details class="more"><summary>All of them, newest first</summary><div class="scroll" tabindex="0" role="region" aria-label="Other runs"><table><thead><tr><th scope="col">run</th><th scope="col">ended as</th><th scope="col">began (UTC)</th><th scope="col" class="num">took</th><th scope="col">of which code</th></tr></thead><tbody>
+        {{#attempts}}<tr><td>{{id}}</td><td>{{status}}</td><td>{{began}}</td><td class="num">{{took}}</td><td>{{note}}</td></tr>
+        {{/attempts}}</tbody></table></div>{{#attemptsCut}}<p class="note">{{attemptsCut}}</p>{{/attemptsCut}}</details>{{/hasAttempts}}
         <details class="more"><summary>Environment ({{count}} facts)</summary><dl>{{#environment}}<dt>{{name}}</dt><dd>{{value}}</dd>
         {{/environment}}</dl></details></section>
         """
 
     static let cite = """
         <section><h2 id="cite">How to cite</h2>
-        <pre>{{bibtex}}</pre>
-        <details class="more"><summary>CITATION.cff</summary><pre>{{cff}}</pre></details></section>
+        <pre tabindex="0" role="region" aria-label="BibTeX">{{bibtex}}</pre>
+        <details class="more"><summary>CITATION.cff</summary><pre tabindex="0" role="region" aria-label="CITATION.cff">{{cff}}</pre></details></section>
         """
 }

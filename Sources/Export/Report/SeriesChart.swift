@@ -9,12 +9,43 @@ struct SeriesChart {
         var label: String
         var steps: [Int64]
         var values: [Double]
+        /// A share of something: drawn from 0 to 1.
+        var isRate = false
     }
 
     static let width = 720.0
     static let height = 280.0
-    private static let margin = (left: 64.0, right: 12.0, top: 12.0, bottom: 34.0)
+    private static let margin = (left: 64.0, right: 12.0, top: 12.0, bottom: 38.0)
+    /// How many stretches of steps are told apart: about one for each pixel of a page's column.
     static let columns = 600
+
+    /// The same where a page has many lines: about 100,000 points in all, so that the page stays small.
+    static func columns(lines: Int) -> Int { max(8, min(columns, 25_000 / max(lines, 1))) }
+
+    /// Lines with a colour of their own; six colours, drawn and dashed.
+    static let coloured = 12
+    /// No picture of more lines says anything.
+    static let limit = 60
+
+    /// The classes of a line: colour, and dashes for the second six; grey for those after.
+    static func style(_ index: Int) -> String {
+        index < coloured ? "l\(index % 6)" + (index >= 6 ? " dash" : "") : "l6"
+    }
+
+    /// The lines' names, as a list below the chart.
+    static func legend(_ lines: [Line]) -> String {
+        var items = lines.prefix(coloured).enumerated().map {
+            "<li class=\"\(style($0))\">\(HTMLText.escaped($1.label.isEmpty ? "run" : $1.label))</li>"
+        }
+        if lines.count > coloured {
+            let grey = min(lines.count, limit) - coloured
+            let hidden = lines.count - coloured - grey
+            items.append(
+                "<li class=\"l6\">\(grey) more\(hidden > 0 ? "; \(hidden) are not drawn" : "")</li>"
+            )
+        }
+        return "<ul class=\"legend\">" + items.joined() + "</ul>"
+    }
 
     /// Indices of the points that are drawn: in each of `columns` equal stretches of the steps, the
     /// first, lowest, highest and last value that is a number (min-max downsampling).
@@ -25,9 +56,9 @@ struct SeriesChart {
         }
         var first = [Int](repeating: -1, count: columns)
         var last = first, least = first, most = first
-        let scale = Double(columns) / (Double(high - low) + 1)
+        let scale = Double(columns) / (Double(high) - Double(low) + 1)
         for index in values.indices where values[index].isFinite {
-            let column = min(columns - 1, Int(Double(steps[index] - low) * scale))
+            let column = min(columns - 1, Int((Double(steps[index]) - Double(low)) * scale))
             if first[column] < 0 {
                 first[column] = index
                 least[column] = index
@@ -47,16 +78,20 @@ struct SeriesChart {
     }
 
     /// The chart, or nil where no number can be drawn.
-    static func svg(title: String, lines: [Line]) -> String? {
-        let drawn = lines.map { line in
-            kept(line.steps, line.values).map { (x: Double(line.steps[$0]), y: line.values[$0]) }
+    static func svg(title: String, lines: [Line], columns: Int = columns) -> String? {
+        let drawn = lines.prefix(limit).map { line in
+            kept(line.steps, line.values, columns: columns).map {
+                (x: Double(line.steps[$0]), y: line.values[$0])
+            }
         }
         let all = drawn.flatMap(\.self)
         guard var low = all.map(\.y).min(), var high = all.map(\.y).max(),
-            let left = all.map(\.x).min(),
-            let right = all.map(\.x).max(), all.count > 1
+            let left = all.map(\.x).min(), let right = all.map(\.x).max()
         else { return nil }
-        if low == high {
+        let extent = (low, high)
+        if lines.allSatisfy(\.isRate), low >= 0, high <= 1 {
+            (low, high) = (0, 1)
+        } else if low == high {
             low -= abs(low) * 0.1 + 0.5
             high += abs(high) * 0.1 + 0.5
         }
@@ -74,7 +109,7 @@ struct SeriesChart {
         }
         let count = lines.reduce(0) { $0 + $1.values.count }
         let words =
-            "\(title), \(count) points from step \(Int64(left)) to \(Int64(right)), between \(Words.number(low)) and \(Words.number(high)). "
+            "\(title), \(count) points from step \(Int64(left)) to \(Int64(right)), between \(Words.number(extent.0)) and \(Words.number(extent.1)). "
             + lines.prefix(8).map {
                 "\($0.label.isEmpty ? "It" : $0.label) ends at \(Words.number($0.values.last ?? .nan))."
             }
@@ -89,15 +124,15 @@ struct SeriesChart {
         }
         for tick in ticks(left, right) where tick == tick.rounded() {
             out +=
-                "<text x=\"\(short(x(tick)))\" y=\"\(short(height - 14))\" text-anchor=\"middle\">\(Words.number(tick))</text>"
+                "<text x=\"\(short(x(tick)))\" y=\"\(short(height - 18))\" text-anchor=\"middle\">\(Words.number(tick))</text>"
         }
         out +=
-            "<text class=\"axis\" x=\"\(short(width - margin.right))\" y=\"\(short(height - 2))\" text-anchor=\"end\">step</text>"
-        for (index, points) in drawn.enumerated() where !points.isEmpty {
-            let name = "l\(index % 6)"
+            "<text x=\"\(short(width - margin.right))\" y=\"\(short(height - 2))\" text-anchor=\"end\">step</text>"
+        // Those with a colour lie on top.
+        for (index, points) in drawn.enumerated().reversed() where !points.isEmpty {
+            let name = style(index)
             if points.count == 1 {
-                out +=
-                    "<circle class=\"\(name)\" cx=\"\(short(x(points[0].x)))\" cy=\"\(short(y(points[0].y)))\" r=\"3\"/>"
+                out += dot(name, x(points[0].x), y(points[0].y))
                 continue
             }
             out += "<path class=\"\(name)\" d=\"M"
@@ -108,8 +143,17 @@ struct SeriesChart {
                 previous = text
             }
             out += "\"/>"
+            // Few points are seen as points.
+            if points.count <= 24, index < coloured {
+                for point in points { out += dot(name, x(point.x), y(point.y)) }
+            }
         }
         return out + "</svg>"
+    }
+
+    private static func dot(_ name: String, _ x: Double, _ y: Double) -> String {
+        let (cx, cy) = (Words.fixed(x, 1), Words.fixed(y, 1))
+        return "<circle class=\"\(name)\" cx=\"\(cx)\" cy=\"\(cy)\" r=\"2.8\"/>"
     }
 
     /// Round numbers between two bounds: 3 to 6 of them, steps of 1, 2 or 5.

@@ -42,18 +42,7 @@ enum SwiftHighlighter {
             if starts("//", at: index) {
                 emit("c", text[index...].firstIndex(of: "\n") ?? text.count)
             } else if starts("/*", at: index) {
-                var depth = 0
-                var end = index
-                repeat {
-                    if starts("/*", at: end) {
-                        depth += 1; end += 2
-                    } else if starts("*/", at: end) {
-                        depth -= 1; end += 2
-                    } else {
-                        end += 1
-                    }
-                } while depth > 0 && end < text.count
-                emit("c", min(end, text.count))
+                emit("c", commentEnd(text, index))
             } else if scalar == "\"" || (scalar == "#" && isRawString(text, index)) {
                 emit("s", stringEnd(text, index))
             } else if isDigit(scalar) {
@@ -83,6 +72,63 @@ enum SwiftHighlighter {
             }
         }
         return out
+    }
+
+    /// The code alone: comments gone, strings reduced to what they interpolate.
+    static func code(_ source: String) -> String {
+        let text = Array(source.unicodeScalars)
+        var out = String.UnicodeScalarView()
+        var index = 0
+        while index < text.count {
+            let scalar = text[index]
+            let next = index + 1 < text.count ? text[index + 1] : " "
+            if scalar == "/", next == "/" {
+                index = text[index...].firstIndex(of: "\n") ?? text.count
+            } else if scalar == "/", next == "*" {
+                index = commentEnd(text, index)
+                out.append(" ")
+            } else if scalar == "\"" || (scalar == "#" && isRawString(text, index)) {
+                let end = stringEnd(text, index)
+                var place = index
+                while place < end {
+                    // \( of plain strings; raw ones write \#(, which is rare enough to leave out.
+                    guard text[place] == "\\", place + 1 < end, text[place + 1] == "(" else {
+                        place += 1
+                        continue
+                    }
+                    var depth = 0
+                    out.append(" ")
+                    repeat {
+                        place += 1
+                        if text[place] == "(" { depth += 1 }
+                        if text[place] == ")" { depth -= 1 }
+                        out.append(text[place])
+                    } while depth > 0 && place + 1 < end
+                }
+                out.append(" ")
+                index = end
+            } else {
+                out.append(scalar)
+                index += 1
+            }
+        }
+        return String(out)
+    }
+
+    private static func commentEnd(_ text: [Unicode.Scalar], _ start: Int) -> Int {
+        var depth = 0
+        var end = start
+        repeat {
+            let next = end + 1 < text.count ? text[end + 1] : " "
+            if text[end] == "/", next == "*" {
+                depth += 1; end += 2
+            } else if text[end] == "*", next == "/" {
+                depth -= 1; end += 2
+            } else {
+                end += 1
+            }
+        } while depth > 0 && end < text.count
+        return min(end, text.count)
     }
 
     private static func isDigit(_ scalar: Unicode.Scalar) -> Bool { ("0"..."9").contains(scalar) }
