@@ -10,6 +10,9 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
+// Test code compiles unoptimised in release too: that halves a build's wait, and what it calls is optimised.
+let tests = strict + [.unsafeFlags(["-Onone"])]
+
 let package = Package(
     name: "study",
     products: [
@@ -138,23 +141,23 @@ let package = Package(
             name: "peft-roundtrip", dependencies: ["Engine"], path: "Benchmarks/peft",
             sources: ["main.swift"], swiftSettings: strict),
 
-        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: tests),
         .testTarget(
             name: "EngineTests", dependencies: ["Engine", "EngineKernels", "TestSupport"],
-            swiftSettings: strict),
+            swiftSettings: tests),
         .testTarget(
             name: "NotebookTests", dependencies: ["Notebook", "Events", "TestSupport"],
-            swiftSettings: strict),
+            swiftSettings: tests),
         .testTarget(
             name: "ProvenanceTests",
             dependencies: ["Provenance", "Events", "TestSupport", "ledger-drill"],
-            swiftSettings: strict),
+            swiftSettings: tests),
         .testTarget(
             name: "ExportTests", dependencies: ["Export", "Provenance", "Events", "TestSupport"],
-            swiftSettings: strict),
+            swiftSettings: tests),
         .testTarget(
             name: "StudyCommandTests",
             dependencies: ["Provenance", "Events", "TestSupport"],
-            swiftSettings: strict),
+            swiftSettings: tests),
     ]
 )
