@@ -141,6 +141,13 @@ let package = Package(
             name: "peft-roundtrip", dependencies: ["Engine"], path: "Benchmarks/peft",
             sources: ["main.swift"], swiftSettings: strict),
 
+        // One hash a line for every kind of arithmetic, to compare machines. Another machine need not have
+        // Swift: the runtime is in it.
+        .executableTarget(
+            name: "samebits", dependencies: ["Engine", "EngineKernels"],
+            path: "Benchmarks/samebits", swiftSettings: strict,
+            linkerSettings: [.unsafeFlags(["-static-stdlib"]), .linkedLibrary("stdc++")]),
+
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: tests),
         .testTarget(
             name: "EngineTests", dependencies: ["Engine", "EngineKernels", "TestSupport"],

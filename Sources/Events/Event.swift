@@ -19,6 +19,9 @@ public enum Event: Sendable, Equatable {
     case items([ItemRecord])
     /// How often a named random stream was drawn from so far.
     case stream(name: String, draws: UInt64)
+    /// What the kernel alone knows of where the run happens, as ("openblas.core", "SkylakeX"); a later
+    /// one of the same name replaces it.
+    case fact(name: String, value: String)
     /// A digest of the training state after a step; a chain of them finds the first divergence.
     case digest(DigestRecord)
     case progress(ProgressRecord)

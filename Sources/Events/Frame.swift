@@ -64,6 +64,7 @@ private enum EventKind {
     static let progress: UInt8 = 12
     static let failure: UInt8 = 13
     static let flush: UInt8 = 14
+    static let fact: UInt8 = 15
 }
 
 /// Turns events into bytes; keeps the numbers it gave to names.
@@ -165,6 +166,11 @@ public struct EventEncoder {
             writer.frame(EventKind.stream) {
                 $0.string(name)
                 $0.integer(draws)
+            }
+        case .fact(let name, let value):
+            writer.frame(EventKind.fact) {
+                $0.string(name)
+                $0.string(value)
             }
         case .digest(let digest):
             writer.frame(EventKind.digest) {
@@ -268,6 +274,8 @@ public struct EventDecoder {
                 try r.list { (r: inout ByteReader) throws(FrameError) in try r.item() })
         case EventKind.stream:
             return .stream(name: try r.string(), draws: try r.integer())
+        case EventKind.fact:
+            return .fact(name: try r.string(), value: try r.string())
         case EventKind.digest:
             return .digest(
                 DigestRecord(

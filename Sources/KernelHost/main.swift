@@ -9,11 +9,17 @@ func fail(_ message: String) -> Never {
     exit(87)
 }
 
-guard CommandLine.arguments.count == 2 else {
+// With a second argument it only says what arithmetic a run would use, for `study doctor`.
+let describes = CommandLine.arguments.count == 3 && CommandLine.arguments[2] == "--arithmetic"
+guard CommandLine.arguments.count == 2 || describes else {
     fail("this process is started by `study run`; type `study --help`")
 }
 guard let library = dlopen(CommandLine.arguments[1], RTLD_NOW | RTLD_GLOBAL) else {
     fail(String(cString: dlerror()))
+}
+if describes, let symbol = dlsym(library, "study_describe_arithmetic") {
+    unsafeBitCast(symbol, to: (@convention(c) () -> Void).self)()
+    exit(0)
 }
 guard let symbol = dlsym(library, "study_kernel_main") else {
     fail("\(CommandLine.arguments[1]) is not the Study library of this version")

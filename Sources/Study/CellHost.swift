@@ -29,6 +29,7 @@ public func studyKernelMain(_ socket: Int32) -> Int32 {
         problem = String(describing: error)
     }
     Run.open(Run(channel: channel, settings: settings))
+    var reported = report([:], to: channel)
 
     while let command = channel.nextCommand() {
         guard case .runCell(let cell, let library, let entry) = command else { break }
@@ -37,14 +38,50 @@ public func studyKernelMain(_ socket: Int32) -> Int32 {
             channel.flush()
             return 1
         }
-        guard run(cell, library, entry, channel) else { return 1 }
+        guard run(cell, library, entry, channel, &reported) else { return 1 }
     }
     channel.flush()
     fflush(nil)
     return 0
 }
 
-private func run(_ cell: Int, _ library: String, _ entry: String, _ channel: Channel) -> Bool {
+/// Sends the facts of this process's arithmetic that are not those of `known`, and returns all.
+private func report(_ known: [String: String], to channel: Channel) -> [String: String] {
+    var result = known
+    for (name, value) in arithmeticFacts where known[name] != value {
+        channel.send(.fact(name: name, value: value))
+        result[name] = value
+    }
+    return result
+}
+
+/// For `study doctor`: prints the facts of the arithmetic that a run on this machine would use, a line
+/// each with a tab between name and value; each tier tests itself, and what it finds is one of them.
+@_cdecl("study_describe_arithmetic")
+public func describeArithmetic() {
+    func line(_ name: String, _ value: String) {
+        print(name + "\t" + value.replacing("\n", with: "; "))
+    }
+    func tested(_ tier: ArithmeticTier) -> String {
+        do throws(ArithmeticError) {
+            try setArithmeticTier(tier)
+            try testArithmetic()
+            return "sound"
+        } catch {
+            return error.what
+        }
+    }
+    line("test.blas", tested(.blas))
+    line("test.portable", tested(.portable))
+    for (name, value) in arithmeticFacts { line(name, value) }
+    if let library = OpenBLAS.loaded { line("openblas.file", library.path) }
+    fflush(nil)
+}
+
+private func run(
+    _ cell: Int, _ library: String, _ entry: String, _ channel: Channel,
+    _ reported: inout [String: String]
+) -> Bool {
     // Global: a later cell sees this one's variables.
     guard let handle = dlopen(library, RTLD_NOW | RTLD_GLOBAL), let symbol = dlsym(handle, entry)
     else {
@@ -64,6 +101,8 @@ private func run(_ cell: Int, _ library: String, _ entry: String, _ channel: Cha
     ks_run_cell(unsafeBitCast(symbol, to: Entry.self), Int32(cell), &outcome)
     fflush(nil)
     Run.current.reportStreams()
+    // A decomposition in the cell may have loaded OpenBLAS, or the cell chosen other threads.
+    reported = report(reported, to: channel)
     guard let failure = failure(of: cell, outcome) else {
         channel.send(.cellEnded(cell: cell, time: Timestamp(nanoseconds: ks_now())))
         channel.flush()

@@ -24,7 +24,7 @@ struct DoctorCommand: AsyncParsableCommand {
             try options.reporting { try repairLedger() }
             return
         }
-        var findings = Machine.findings(root: options.root)
+        var findings = await Machine.findings(root: options.root)
         findings.insert(await Machine.toolchain(root: options.root), at: 0)
         findings += Machine.ledger(root: options.root)
         let wrong = findings.filter { $0.state == .wrong }.count
@@ -108,7 +108,7 @@ enum Machine {
         }
     }
 
-    static func findings(root: String) -> [Finding] {
+    static func findings(root: String) async -> [Finding] {
         let environment = EnvironmentSnapshot.collect()
         var findings: [Finding] = []
         do {
@@ -137,13 +137,7 @@ enum Machine {
                 mend:
                     "without AVX2 and FMA the portable tier runs its scalar loops: the same bits, much slower"
             ))
-        findings.append(
-            Finding(
-                what: "portable tier", state: .good,
-                found:
-                    "the same bits as on other machines; this one runs the \(kernels.isEmpty ? "scalar" : kernels) kernels"
-            ))
-        findings.append(openBLAS(environment))
+        findings += await arithmetic()
         for (tool, purpose) in [
             ("gnuplot", "figures in reports"), ("bwrap", "replaying others' bundles in a sandbox"),
         ] {
@@ -167,20 +161,41 @@ enum Machine {
         return findings
     }
 
-    /// The blas tier and LAPACK are loaded when asked for; nothing else needs them.
-    private static func openBLAS(_ environment: EnvironmentSnapshot) -> Finding {
-        guard let library = dlopen("libopenblas.so.0", RTLD_LAZY | RTLD_LOCAL) else {
-            return Finding(
-                what: "OpenBLAS", state: .note,
-                found: "not found; needed for --tier blas and large decompositions",
-                mend: "apt-get install libopenblas0-pthread")
+    /// What the kernel of a run says of its arithmetic: it loads OpenBLAS with its core pinned, and each
+    /// tier's products are compared with f64.
+    private static func arithmetic() async -> [Finding] {
+        let facts: [String: String]
+        do { facts = try await Installation().arithmetic() } catch {
+            return [
+                Finding(
+                    what: "arithmetic", state: .wrong,
+                    found: (error as? BuildError)?.what ?? "\(error)",
+                    mend: (error as? BuildError)?.mend ?? "build the project whole")
+            ]
         }
-        var found = "libopenblas.so.0"
-        if let symbol = dlsym(library, "openblas_get_config") {
-            typealias Function = @convention(c) () -> UnsafePointer<CChar>
-            found = String(cString: unsafeBitCast(symbol, to: Function.self)())
-        }
-        return Finding(what: "OpenBLAS", state: .good, found: found)
+        func fact(_ name: String) -> String { facts[name] ?? "unknown" }
+        let portable = fact("test.portable")
+        var findings = [
+            Finding(
+                what: "portable tier", state: portable == "sound" ? .good : .wrong,
+                found: portable == "sound"
+                    ? "the same bits as on other machines; \(fact("engine.kernels")) kernels, \(fact("engine.threads")) threads, tested against f64"
+                    : portable,
+                mend: "do not trust this machine: report its CPU and kernel set")
+        ]
+        let blas = fact("test.blas")
+        findings.append(
+            Finding(
+                what: "OpenBLAS", state: blas == "sound" ? .good : .note,
+                found: blas == "sound"
+                    ? "core \(fact("openblas.core")), \(fact("openblas.threads")) thread of its own, tested against f64; \(fact("library.openblas")), \(fact("openblas.file"))"
+                    : blas + " It is needed for --tier blas and full decompositions.",
+                mend: "apt-get install libopenblas0-pthread, and unset STUDY_BLAS_CORE"))
+        findings.append(
+            Finding(
+                what: "default tier", state: .good,
+                found: "\(fact("engine.tier")); `study run --tier blas` chooses the other"))
+        return findings
     }
 
     private static func disk(_ root: String) -> Finding {

@@ -77,11 +77,48 @@ import Testing
         #expect(record.output(of: 3, .standardOutput) == Array("third\n".utf8))
         #expect(record.cells.map(\.state) == ["succeeded", "pending", "succeeded", "succeeded"])
         #expect(record.environment["swift.version"]?.contains("Swift version") == true)
+        #expect(record.environment["engine.tier"] == "portable")
+        #expect(["avx512", "avx2", "scalar"].contains(record.environment["engine.kernels"]))
+        #expect(record.environment["openblas.core"] == "not loaded")
 
         let again = try study("run", "studies/small.md", "--json", "-p", "rank=9", "--seed", "3")
         #expect(!again.errors.contains("compiled"))
         #expect(try self.record(again).seed == 3)
         #expect(try self.record(again).claims.map(\.holds) == [true, false])
+    }
+
+    @Test func `the BLAS core is on record once something has loaded OpenBLAS`() throws {
+        let text = """
+            ```swift
+            //| id: first
+            print("products alone")
+            ```
+
+            ```swift
+            //| id: second
+            _ = try LAPACK.singularValueDecomposition([1, 2, 3, 4], rows: 2, columns: 2)
+            ```
+            """
+        try folder.write(text, to: "studies/small.md")
+        func facts(_ arguments: String...) throws -> [String?] {
+            let run = try StudyProcess(
+                ["run", "studies/small.md", "--json"] + arguments, in: folder.path)
+            #expect(run.status == 0, "\(run.errors)")
+            let environment = try record(run).environment
+            return ["engine.tier", "openblas.core", "openblas.threads"].map { environment[$0] }
+        }
+        #expect(try facts("--until", "first") == ["portable", "not loaded", "not loaded"])
+        let loaded = try facts()
+        #expect(loaded[0] == "portable" && loaded[2] == "1")
+        let core = try #require(loaded[1])
+        #expect(["SkylakeX", "Haswell", "Nehalem"].contains(core))
+        #expect(try facts("--tier", "blas", "--until", "first") == ["blas", core, "1"])
+        let doctor = try study("doctor", "--json")
+        let findings = try #require(doctor.json["findings"] as? [[String: String]])
+        func found(_ what: String) -> String? { findings.first { $0["what"] == what }?["found"] }
+        #expect(found("OpenBLAS")?.hasPrefix("core \(core), 1 thread of its own, tested") == true)
+        #expect(found("portable tier")?.contains(" threads, tested against f64") == true)
+        #expect(found("default tier")?.hasPrefix("portable") == true)
     }
 
     @Test func `a failed claim is an exit status of its own under --strict`() throws {

@@ -21,6 +21,9 @@ public struct ArithmeticError: Error, Sendable, CustomStringConvertible {
         self.library = library
     }
 
+    /// The sentence that says what is wrong.
+    public var what: String { wording.what }
+
     public var description: String {
         let (what, mend) = wording
         return "\(what)\n  where: \(library ?? "our own kernels")\n  mend:  \(mend)"

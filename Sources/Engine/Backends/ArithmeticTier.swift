@@ -34,6 +34,19 @@ public func setArithmeticTier(_ tier: ArithmeticTier) throws(ArithmeticError) {
     currentTier.withLock { $0 = tier }
 }
 
+/// What decides the last bits of this process's arithmetic now, as named facts for a run's record.
+///
+/// OpenBLAS is "not loaded" until the blas tier or a LAPACK decomposition asks for it.
+public var arithmeticFacts: [(name: String, value: String)] {
+    let library = OpenBLAS.loaded
+    return [
+        ("engine.tier", arithmeticTier.rawValue), ("engine.kernels", kernelSetName),
+        ("engine.threads", "\(threadCount)"), ("openblas.core", library?.core ?? "not loaded"),
+        ("openblas.threads", library.map { "\($0.threads)" } ?? "not loaded"),
+        ("library.openblas", library?.configuration ?? "not loaded"),
+    ]
+}
+
 /// Computes fixed products in the tier in force and compares each element with f64.
 ///
 /// The shapes are those where a threaded OpenBLAS has been seen to differ or to err (its issue 5267):

@@ -17,7 +17,11 @@ public struct OpenBLAS: Sendable {
     /// How it was built, as `openblas_get_config` says.
     public let configuration: String
 
+    /// The threads it uses itself, as `openblas_get_num_threads` says: 1. Ours are around it.
+    public var threads: Int { Int(getThreads()) }
+
     package let sgemm: ek_sgemm
+    private let getThreads: @convention(c) () -> CInt
     /// The loader's handle; the library is never closed.
     private let handle: Handle
 
@@ -58,6 +62,7 @@ public struct OpenBLAS: Sendable {
         }
         guard let sgemm = dlsym(handle, "cblas_sgemm"),
             let setThreads = dlsym(handle, "openblas_set_num_threads"),
+            let getThreads = dlsym(handle, "openblas_get_num_threads"),
             let getCore = dlsym(handle, "openblas_get_corename"),
             let getConfiguration = dlsym(handle, "openblas_get_config")
         else { return .failure(ArithmeticError(.notOpenBLAS, library: names[0])) }
@@ -70,7 +75,9 @@ public struct OpenBLAS: Sendable {
         let path = ek_library_of(sgemm).map { String(cString: $0) }
         let loaded = OpenBLAS(
             path: path ?? names[0], core: text(getCore), configuration: text(getConfiguration),
-            sgemm: unsafeBitCast(sgemm, to: ek_sgemm.self), handle: Handle(pointer: handle))
+            sgemm: unsafeBitCast(sgemm, to: ek_sgemm.self),
+            getThreads: unsafeBitCast(getThreads, to: (@convention(c) () -> CInt).self),
+            handle: Handle(pointer: handle))
         guard loaded.core.lowercased() == core.lowercased() else {
             return .failure(
                 ArithmeticError(.otherCore(wanted: core, found: loaded.core), library: loaded.path))

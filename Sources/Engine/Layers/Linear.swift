@@ -74,10 +74,16 @@ package struct LinearGroup {
         let width = layers.reduce(0) { $0 + $1.outputCount }
         let y = Tensor(uninitialized: [rows, width])
         var column = 0
+        var decomposed = DecomposedInputs(x.value)
         for layer in layers {
-            ek_gemm(
-                rows, layer.outputCount, input, x.value.columns(from: 0),
-                layer.weight.operand(transposed: true), y.freshFloats + column, width, false)
+            if case .int8(let matrix) = layer.weight, let decomposition = matrix.decomposition {
+                decomposed[decomposition].product(
+                    with: matrix, to: y.freshFloats + column, stride: width)
+            } else {
+                ek_gemm(
+                    rows, layer.outputCount, input, x.value.columns(from: 0),
+                    layer.weight.operand(transposed: true), y.freshFloats + column, width, false)
+            }
             if let bias = layer.bias { addRow(bias, to: y, column: column) }
             column += layer.outputCount
         }

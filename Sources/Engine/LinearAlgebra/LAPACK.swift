@@ -1,8 +1,6 @@
-// LAPACK's full singular value decomposition, from OpenBLAS's Fortran symbols, loaded when first used:
-// the check beside our own factorizations, and the whole spectrum where somebody wants it. Its bits
+// LAPACK's full singular value decomposition, from the Fortran symbols of the OpenBLAS that Backends/
+// loads with its core pinned: the check beside our own factorizations, and the whole spectrum where somebody wants it. Its bits
 // depend on OpenBLAS's build and core, so nothing of the portable tier rests on it.
-
-import Glibc
 
 /// OpenBLAS's LAPACK, on one thread.
 public enum LAPACK {
@@ -25,41 +23,21 @@ public enum LAPACK {
             UnsafeMutablePointer<Int32>, UnsafeMutablePointer<Int32>, Int
         ) -> Void
 
-    /// The symbols that are used, looked up once. A loaded library is never unloaded.
-    private struct Library: Sendable {
-        let dgesdd: DGESDD
-        let coreName: String
-    }
-
-    private static let library: Result<Library, LinearAlgebraError> = {
-        var handle: UnsafeMutableRawPointer?
-        for name in ["libopenblas.so.0", "libopenblas.so"] where handle == nil {
-            handle = dlopen(name, RTLD_NOW | RTLD_LOCAL)
+    /// The routine, from the OpenBLAS of the whole process: one library, its core pinned before it was
+    /// loaded, on one thread, whether the blas tier or a decomposition asked for it first.
+    private static let routine: Result<DGESDD, LinearAlgebraError> = {
+        let library: OpenBLAS
+        do throws(ArithmeticError) { library = try OpenBLAS.load() } catch {
+            return .failure(
+                LinearAlgebraError(.lapackMissing(error.what), matrix: error.library ?? "OpenBLAS"))
         }
-        guard let handle else { return .failure(missing("libopenblas.so.0")) }
-        guard let symbol = dlsym(handle, "dgesdd_") else { return .failure(missing("dgesdd_")) }
-        if let threads = dlsym(handle, "openblas_set_num_threads") {
-            unsafeBitCast(threads, to: (@convention(c) (Int32) -> Void).self)(1)
+        guard let symbol = library.symbol("dgesdd_") else {
+            return .failure(
+                LinearAlgebraError(
+                    .lapackMissing("this build of OpenBLAS has no dgesdd_"), matrix: library.path))
         }
-        var core = "unknown"
-        if let name = dlsym(handle, "openblas_get_corename") {
-            let function = unsafeBitCast(
-                name, to: (@convention(c) () -> UnsafePointer<CChar>?).self)
-            core = function().map { String(cString: $0) } ?? core
-        }
-        return .success(
-            Library(dgesdd: unsafeBitCast(symbol, to: DGESDD.self), coreName: core))
+        return .success(unsafeBitCast(symbol, to: DGESDD.self))
     }()
-
-    private static func missing(_ what: String) -> LinearAlgebraError {
-        let message = dlerror().map { String(cString: $0) } ?? what
-        return LinearAlgebraError(.lapackMissing(message), matrix: what)
-    }
-
-    /// The core that OpenBLAS chose, as it names it.
-    public static func coreName() throws(LinearAlgebraError) -> String {
-        try library.get().coreName
-    }
 
     /// All singular values and vectors (LAPACK's `dgesdd`).
     /// - Parameter matrix: `[rows, columns]`, row-major.
@@ -69,7 +47,7 @@ public enum LAPACK {
         _ matrix: [Double], rows: Int, columns: Int
     ) throws(LinearAlgebraError) -> Decomposition {
         precondition(matrix.count == rows * columns, "\(matrix.count) ≠ \(rows) × \(columns)")
-        let library = try library.get()
+        let dgesdd = try routine.get()
         if let at = matrix.firstIndex(where: { !$0.isFinite }) {
             throw LinearAlgebraError(
                 .nonFinite(row: at / columns, column: at % columns), matrix: "matrix")
@@ -88,7 +66,7 @@ public enum LAPACK {
         // The first call asks how much memory the second wants.
         for _ in 0..<2 {
             var job = CChar(UInt8(ascii: "S"))
-            library.dgesdd(
+            dgesdd(
                 &job, &m, &n, &a, &m, &values, &vt, &m, &u, &ldvt, &work, &size, &integers, &info,
                 1)
             if info != 0 { break }

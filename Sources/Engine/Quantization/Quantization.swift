@@ -3,8 +3,11 @@
 
 /// How a linear layer's weight is stored in fewer bits.
 public enum Quantization: Sendable, Hashable {
-    /// 8-bit integers, one scale a row.
+    /// 8-bit integers, one scale a row, decoded inside the product.
     case int8
+    /// The same codes, multiplied as LLM.int8 does: inputs in 8 bits too, columns with outliers in high
+    /// precision (arXiv:2208.07339). ``OutlierDecomposition`` says what the rows of a batch then share.
+    case llmInt8(OutlierDecomposition = OutlierDecomposition())
     /// 4-bit NormalFloat, one scale a block of 64; the scales in 8 bits as well where asked.
     case nf4(doubleQuantization: Bool)
 }
@@ -15,6 +18,10 @@ extension Weight {
     public init(quantizing weight: Tensor, as quantization: Quantization) {
         switch quantization {
         case .int8: self = .int8(Int8Matrix(quantizing: weight))
+        case .llmInt8(let decomposition):
+            var matrix = Int8Matrix(quantizing: weight)
+            matrix.decomposition = decomposition
+            self = .int8(matrix)
         case .nf4(let double):
             self = .nf4(NF4Matrix(quantizing: weight, doubleQuantization: double))
         }

@@ -23,9 +23,13 @@ public struct Int8Matrix: Sendable {
     public var codes: Tensor
     /// `[output]`, f32: the largest magnitude of each row.
     public var absmax: Tensor
-    public init(codes: Tensor, absmax: Tensor) {
+    /// How a linear layer multiplies it: by LLM.int8 with its outliers apart, or, where `nil`, decoded
+    /// with the input as it is. Gradients go through the decoded matrix either way.
+    public var decomposition: OutlierDecomposition?
+    public init(codes: Tensor, absmax: Tensor, decomposition: OutlierDecomposition? = nil) {
         self.codes = codes
         self.absmax = absmax
+        self.decomposition = decomposition
     }
 }
 

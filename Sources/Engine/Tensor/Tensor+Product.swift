@@ -43,6 +43,10 @@ public func linear(_ x: Tensor, _ weight: Weight) -> Tensor {
         weight.shape.count == 2 && x.shape.count >= 1 && weight.shape[1] == input,
         "linear: \(x.shape) · \(weight.shape)ᵀ: \(input) ≠ \(weight.shape.last ?? 0)")
     let output = weight.shape[0], rows = x.shape.dropLast().reduce(1, *)
+    if case .int8(let matrix) = weight, let decomposition = matrix.decomposition {
+        return matrix.mixedProduct(x.reshaped([rows, input]), decomposition).result
+            .reshaped(x.shape.dropLast() + [output])
+    }
     var result = Tensor(uninitialized: x.shape.dropLast() + [output])
     result.withUnsafeMutableFloats { c in
         x.withOperand { x in

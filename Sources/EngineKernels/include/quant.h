@@ -43,3 +43,14 @@ float ek_pairwise_mean(const float *_Nullable values, long count);
 void ek_int8_products(
     const int8_t *_Nullable a, const int8_t *_Nullable b, long m, long n, long k,
     int32_t *_Nullable c);
+
+/// LLM.int8's outlier columns: `marks[c]` where any row of `x` `[rows, columns]` has a magnitude of at
+/// least `threshold` there.
+void ek_int8_mark_outliers(
+    const float *_Nullable x, long rows, long columns, float threshold, bool *_Nullable marks);
+
+/// `y[i, j] = sums[i, j] · (left[i] · right[j]) · 6.200124e-05`, rounded in that order; rows of `y` lie
+/// `stride` apart.
+void ek_int8_scale_sums(
+    const int32_t *_Nullable sums, const float *_Nullable left, const float *_Nullable right,
+    long rows, long columns, float *_Nullable y, long stride);

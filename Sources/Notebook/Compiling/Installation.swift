@@ -51,6 +51,24 @@ package struct Installation: Sendable {
             ?? CommandLine.arguments[0]
     }
 
+    /// What the engine says of its arithmetic on this machine: "engine.kernels", "openblas.core" and so
+    /// on, and "test.portable" and "test.blas", which are "sound" or say what is wrong.
+    /// - Throws: ``BuildError`` where the kernel cannot be started or does not answer.
+    package func arithmetic() async throws -> [String: String] {
+        let answer = try await Tool.run(kernel, [library, "--arithmetic"])
+        guard answer.status == 0 else {
+            throw BuildError(
+                .incompleteInstallation, "\(kernel) does not say what arithmetic it uses.",
+                mend: "build or install the project whole", cause: answer.errors)
+        }
+        var facts: [String: String] = [:]
+        for line in answer.output.split(separator: "\n") {
+            let parts = line.split(separator: "\t", maxSplits: 1)
+            if parts.count == 2 { facts[String(parts[0])] = String(parts[1]) }
+        }
+        return facts
+    }
+
     /// Names this build of the engine: it changes when the library's bytes do.
     ///
     /// The digest is remembered under the file's size, time and inode, so that a run that starts does

@@ -111,7 +111,7 @@ extension EnvironmentSnapshot {
         case "engine.kernels": portable ? 30 : 90
         case "swift", "swift.version": 80
         case "engine.threads": portable ? 20 : 85
-        case "library.openblas", "openblas.core": portable ? 40 : 88
+        case "library.openblas", "openblas.core", "openblas.threads": portable ? 40 : 88
         case "cpu.model", "cpu.features": portable ? 25 : 75
         case "os.architecture": 60
         case "locale": 35

@@ -207,6 +207,18 @@ extension RunWriter.State {
                 try insert(
                     "INSERT INTO stream VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET draws = excluded.draws",
                     [run, name, "\(draws)"])
+            case .fact(let name, let value):
+                // Counted by what is there: the opening wrote the first facts.
+                try insert(
+                    """
+                    INSERT INTO environment VALUES (?1,
+                        coalesce(
+                            (SELECT ordinal FROM environment WHERE run = ?1 AND name = ?2),
+                            (SELECT coalesce(max(ordinal), -1) + 1 FROM environment WHERE run = ?1)),
+                        ?2, ?3)
+                    ON CONFLICT DO UPDATE SET value = excluded.value
+                    """,
+                    [run, name, Secrets.scrubbed(value)])
             case .digest(let record):
                 try insert(
                     "INSERT INTO digest VALUES (?, ?, ?, ?, ?, ?)",

@@ -153,7 +153,8 @@ package struct Expectation: Sendable, Equatable {
             )
         } else {
             let cause = names.intersection([
-                "cpu.model", "cpu.features", "engine.threads", "openblas.core", "library.openblas",
+                "cpu.model", "cpu.features", "engine.threads", "openblas.core",
+                "openblas.threads", "library.openblas",
                 "engine.kernels",
             ])
             self.init(
