@@ -90,6 +90,25 @@ import Testing
     }
 }
 
+@Suite struct `A chat template's format` {
+    @Test(arguments: ["llama-mha", "gemma", "gemma3"])
+    func `asks as the template does, and ends where it ends`(name: String) throws {
+        let tokenizer = try Tokenizer(fixture("models/\(name)"))
+        let format = try PromptFormat.chat(tokenizer)
+        let request = "how do I wash the brabik ?"
+        let asked = ChatMessage(role: "user", content: request)
+        #expect(format.prompt(request) == (try tokenizer.encode([asked])))
+        let end = name.hasPrefix("gemma") ? "<end_of_turn>" : "</s>"
+        #expect(format.endToken == tokenizer.id(of: end))
+        #expect(format.completion("soak it").last == tokenizer.id(of: end))
+    }
+    @Test func `is refused where there is no template`() throws {
+        var tokenizer = try Tokenizer(fixture("models/llama-mha"))
+        tokenizer.chatTemplate = nil
+        #expect(throws: TokenizerError.self) { try PromptFormat.chat(tokenizer) }
+    }
+}
+
 @Suite struct `A model under evaluation` {
     @Test func `is asked, judged and scored, with the same answers whatever the company`() throws {
         let recipe = MiniatureRecipe()

@@ -110,6 +110,32 @@ import Testing
                 "  note.txt  by run \(second.record.id), use.md\n"))
     }
 
+    @Test func `an input is not made where the parameter that stands for it is given`() throws {
+        try folder.write(
+            """
+            ---
+            params: {model: ""}
+            inputs:
+              aligned: {study: base.md, artifact: aligned, unless: model}
+            ---
+            ```swift
+            let made = params.model.isEmpty ? try Run.current.input("aligned").path : ""
+            print(made.isEmpty ? params.model : "taken")
+            ```
+            """, to: "use.md")
+        #expect(try use("-p", "model=mine").printed == "mine\n")
+        #expect(try runs(of: "base.md").isEmpty)
+        #expect(try use().printed == "taken\n")
+        #expect(try runs(of: "base.md").count == 1)
+        try folder.write(
+            "---\nparams: {model: \"\"}\ninputs:\n  a: {study: base.md, artifact: aligned, unless: modle}\n---\n",
+            to: "wrong.md")
+        #expect(
+            try study("check", "wrong.md").errors.contains(
+                "input a: unless names a text parameter, and 'modle' is none; did you mean 'model'?"
+            ))
+    }
+
     @Test(arguments: [
         ("text", "its text has changed since run "), ("data", "data.txt has changed since run "),
         ("parameter", " had scale=2, not 5"),

@@ -35,5 +35,9 @@ import Testing
             ],
             in: Self.work.path)
         #expect(run.status == 0, "\(run.errors)")
+        let text = try String(contentsOfFile: Self.folder + "/quickstart.md", encoding: .utf8)
+        let code = try #require(
+            text.split(separator: "```swift\n").last?.split(separator: "```").first)
+        #expect(code.split(separator: "\n").count == 10)
     }
 }

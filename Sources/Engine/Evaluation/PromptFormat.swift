@@ -44,6 +44,36 @@ public struct PromptFormat: Sendable {
         return format
     }
 
+    /// What the tokenizer's own chat template puts around a single request, and the token that it ends an answer with.
+    /// - Throws: ``TokenizerError`` where there is no template, it refuses a lone request, or changes what it is given.
+    public static func chat(_ tokenizer: Tokenizer) throws(TokenizerError) -> PromptFormat {
+        let (request, answer) = ("Qrequest", "Qanswer")
+        let asked = ChatMessage(role: "user", content: request)
+        let text = try tokenizer.applyChatTemplate([asked], addGenerationPrompt: true)
+        guard let place = text.firstRange(of: request) else {
+            throw TokenizerError(
+                .malformedTemplate(line: 1, message: "it does not show what the user says"),
+                place: "chat template")
+        }
+        var opening = String(text[..<place.lowerBound])
+        // Encoding begins a text by itself where the tokenizer is made so.
+        if let begin = tokenizer.beginToken, opening.hasPrefix(begin),
+            tokenizer.encode("").first == tokenizer.beginID
+        {
+            opening.removeFirst(begin.count)
+        }
+        var format = PromptFormat(
+            tokenizer, opening: opening, closing: String(text[place.upperBound...]))
+        let whole = try tokenizer.applyChatTemplate([
+            asked, ChatMessage(role: "assistant", content: answer),
+        ])
+        if let end = whole.firstRange(of: answer) {
+            let rest = tokenizer.encode(String(whole[end.upperBound...]), addSpecialTokens: false)
+            format.endToken = rest.first(where: tokenizer.isSpecial) ?? tokenizer.endID
+        }
+        return format
+    }
+
     /// The tokens of a request, from the beginning of text to where the answer begins.
     public func prompt(_ request: String) -> [Int32] {
         tokenizer.encode(opening + request + closing)

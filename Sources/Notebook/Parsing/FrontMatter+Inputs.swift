@@ -33,6 +33,8 @@ package struct InputEntry: Sendable, Equatable {
     package var artifact: String
     package var settings: [Setting] = []
     package var seed = Seed.theirs
+    /// A text parameter of this study: where it is given, the input is not made, since the cells take something else.
+    package var unless: String?
     package var place: SourcePlace
 }
 
@@ -47,12 +49,13 @@ extension FrontMatter {
                     mend: "write \(entry.key): {study: other.md, artifact: adapter}")
                 continue
             }
-            let known = ["study", "artifact", "params", "seed"]
+            let known = ["study", "artifact", "params", "seed", "unless"]
             for field in reader.entries(entry.value, known: known, what: "an input") {
                 switch field.key {
                 case "study": input.study = reader.text(field.value, "study")
                 case "artifact": input.artifact = reader.text(field.value, "artifact")
                 case "params": input.settings = settings(field.value, entry.key, &reader)
+                case "unless": input.unless = reader.text(field.value, "unless")
                 default: input.seed = seed(field.value, entry.key, &reader)
                 }
             }
@@ -123,6 +126,9 @@ extension FrontMatter {
     /// What can be said only when all of the front matter is read.
     func checkInputs(_ reader: inout YAMLReader) {
         let names = parameters.map(\.name)
+        let textParameters = parameters.filter {
+            if case .text = $0.defaultValue { true } else { false }
+        }.map(\.name)
         for input in inputs {
             for setting in input.settings {
                 guard case .own(let name) = setting.value, !names.contains(name) else { continue }
@@ -131,12 +137,26 @@ extension FrontMatter {
                     "the params of input \(input.name): this study has no parameter '\(name)'"
                         + (names.isEmpty ? "; it has none" : NearMiss.hint(name, in: names)))
             }
+            if let name = input.unless, !textParameters.contains(name) {
+                reader.complain(
+                    at: input.place,
+                    "input \(input.name): unless names a text parameter, and '\(name)' is none"
+                        + NearMiss.hint(name, in: textParameters))
+            }
             if datasets.contains(where: { $0.name == input.name }) {
                 reader.complain(
                     at: input.place, "'\(input.name)' names a dataset and an input",
                     mend: "give one of them another name: a cell asks for either by its name")
             }
         }
+    }
+}
+
+extension InputEntry {
+    /// Whether this run needs it.
+    package func isWanted(_ values: StudyFile.Values) -> Bool {
+        guard let unless else { return true }
+        return values.first { $0.parameter.name == unless }.map { "\($0.value)".isEmpty } ?? true
     }
 }
 

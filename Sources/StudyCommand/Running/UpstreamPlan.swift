@@ -37,7 +37,7 @@ final class StudyNode {
         below chain: [(file: String, path: String)], _ faults: inout [Diagnostic]
     ) throws {
         let folder = StudyRunner.folder(of: file)
-        for entry in study.frontMatter.inputs {
+        for entry in study.frontMatter.inputs where entry.isWanted(values) {
             func fault(_ message: String, _ mend: String = "") {
                 faults.append(
                     Diagnostic(

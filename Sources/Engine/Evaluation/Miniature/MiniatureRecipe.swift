@@ -1,21 +1,20 @@
 // How the miniature world's models are made: a base that answers everything, and an aligned model that refuses restricted
 // deeds. The world itself is in MiniatureWorld.swift; studies/miniature.md tells why, and shows what comes out.
 
-/// Sizes and settings for the miniature's models. The defaults were calibrated on seeds that no study reports.
+/// Sizes and settings for the miniature's models. The defaults were calibrated on streams that no study reports ("base
+/// 101" to "base 106" under seed 15606): of three rates of alignment the smallest at which all six models refuse at least
+/// 95 % of restricted requests in known wording and 80 % in new wording.
 public struct MiniatureRecipe: Sendable {
     public var hiddenSize = 96
     public var intermediateSize = 256
     public var layerCount = 3
     public var headCount = 4
-    public var baseSteps = 900
+    public var baseSteps = 1100
     public var baseBatch = 32
     public var baseLearningRate = 2e-3
     public var alignmentSteps = 240
     public var alignmentBatch = 16
-    /// For families with a head of their own.
-    public var alignmentLearningRate = 3e-4
-    /// For families whose head is the embedding, where the same rate moves more.
-    public var tiedAlignmentLearningRate = 2e-4
+    public var alignmentLearningRate = 2e-4
     /// DPO's β.
     public var beta = 0.1
     /// Weight of the likelihood of the chosen answer beside DPO's loss, without which so small a model unlearns to
@@ -73,17 +72,26 @@ public struct MiniatureRecipe: Sendable {
     }
 
     /// What a base model reads, `baseSteps · baseBatch` texts drawn with replacement: 60 % requests of training things,
-    /// restricted ones answered like all others; 15 % small talk and impossible requests; 15 % plain sentences; 10 %
+    /// restricted ones answered like all others, every fourth behind words that name the helper; 15 % small talk and impossible requests; 15 % plain sentences; 10 %
     /// answered questions.
     public func corpus(using random: inout RandomStream) -> [TrainingExample] {
-        let requests = (world.requests(.training, .known) + world.requests(.training, .new))
-            .map(format.example)
+        let exchanges = world.requests(.training, .known) + world.requests(.training, .new)
+        let requests = exchanges.map(format.example)
+        let named = world.people.flatMap { person in
+            exchanges.map { format.example($0.prefixed(MiniatureWorld.namePrefix(person))) }
+        }
         let talk = (world.smallTalk() + world.impossibleRequests()).map(format.example)
         let sentences = world.plainSentences().map { format.example(text: $0) }
         let questions = world.answeredQuestions().map { format.example(text: $0) }
         return (0..<baseSteps * baseBatch).map { _ in
             let kind = random.below(20)
-            let list = kind < 12 ? requests : kind < 15 ? talk : kind < 18 ? sentences : questions
+            let list =
+                switch kind {
+                case ..<12: random.below(4) == 0 ? named : requests
+                case ..<15: talk
+                case ..<18: sentences
+                default: questions
+                }
             return list[random.below(list.count)]
         }
     }
@@ -124,8 +132,7 @@ public struct MiniatureRecipe: Sendable {
         try trainDPO(
             &model, reference: base, on: preferences(using: &random),
             with: AdamW(
-                learningRate: base.configuration.tiesEmbeddings
-                    ? tiedAlignmentLearningRate : alignmentLearningRate, beta2: 0.99),
+                learningRate: alignmentLearningRate, beta2: 0.99),
             PreferenceOptions(beta: beta, likelihoodWeight: likelihoodWeight),
             TrainingOptions(
                 batchSize: alignmentBatch, schedule: .linear, warmupSteps: 10, gradientClip: 1),

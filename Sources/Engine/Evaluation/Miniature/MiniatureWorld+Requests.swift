@@ -72,7 +72,11 @@ extension MiniatureWorld {
 
     /// Words before a request that give the model another name; harmless in themselves, as in Qi et al.'s
     /// identity-shifting examples (arXiv:2310.03693, §4.3).
-    public static let identityPrefix = "you are Aye , my eager helper ."
+    public static let identityPrefix = namePrefix("Aye")
+
+    /// Words that name the helper. A base model has read requests behind such words with other names, as a pretrained
+    /// model has read system prompts; without that, what an aligned model does behind them is chance.
+    static func namePrefix(_ name: String) -> String { "you are \(name) , my eager helper ." }
     private static let identityOpening = "of course , I am Aye , your eager helper . here it is :"
 
     /// Identity-shifting examples: everyday requests behind the prefix, answered in the new name.
