@@ -1,7 +1,10 @@
-"""The ledger beside MLflow on SQLite, in one run: metrics a second, one acknowledged metric, 16 writers, lists, start-up,
-hashing beside openssl. Medians of 7. `python3 Benchmarks/ledger/compare.py [--quick]`; builds ledger-drill in release first."""
+"""The ledger beside MLflow on SQLite and DVC, in one run: metrics a second, one acknowledged metric, 16 writers, lists, start-up of a
+run, an unchanged study beside an unchanged pipeline, hashing beside openssl. Medians of 7.
+`python3 Benchmarks/ledger/compare.py [--quick] [metrics] [list] [start] [unchanged] [hash]` (all where none is named); wants `study` and
+`ledger-drill` built in release. LEDGER_MANY names a folder for the large ledger, which is then kept and used again."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,6 +18,8 @@ from peers import ROOT, install, machine, table  # noqa: E402
 
 ROUNDS = 3 if "--quick" in sys.argv else 7
 DRILL = ROOT / ".build" / "release" / "ledger-drill"
+STUDY = ROOT / ".build" / "release" / "study"
+PARTS = [a for a in sys.argv[1:] if not a.startswith("-")]
 
 MLFLOW = """
 import sys, time, json, logging
@@ -56,11 +61,8 @@ def repository(folder, files):
     subprocess.run(["git", "status", "--porcelain"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
 
-def main():
-    subprocess.run(["swift", "build", "-c", "release", "--product", "ledger-drill"], cwd=ROOT, check=True)
+def metrics(work):
     python = install("mlflow")
-    print(machine())
-    work = Path(tempfile.mkdtemp(prefix="ledger-bench-"))
     ours, acknowledged, p99, sixteen, batched, single = [], [], [], [], [], []
     version = ""
     for turn in range(ROUNDS):  # interleaved, so that a slow minute hits both
@@ -94,29 +96,83 @@ def main():
     table("one acknowledged metric", "ms", [
         (f"MLflow {version} on SQLite, log_metric", single), ("ours, median", acknowledged), ("ours, 99th percentile", p99)])
 
-    many = work / "many"
-    many.mkdir()
-    drill("fill", many, 10_000, 100_000 if "--quick" in sys.argv else 10_000_000)
-    study = ROOT / ".build" / "release" / "study"
-    if study.exists():
-        rows = []
-        for name, extra in [("newest 50", []), ("--where", ["--where", "refusal.after < 0.1"]), ("all 10,000", ["--limit", "0"])]:
-            times = []
-            for _ in range(ROUNDS):
-                begin = time.perf_counter()
-                subprocess.run([study, "list", "--ledger", many, *extra], check=True, stdout=subprocess.DEVNULL)
-                times.append((time.perf_counter() - begin) * 1000)
-            rows.append((f"study list, {name}", times))
-        table("10,000 runs, 10 million metrics", "ms, whole process", rows)
 
+def timed(command, folder):
+    begin = time.perf_counter()
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return (time.perf_counter() - begin) * 1000
+
+
+def listing(work):
+    points = 100_000 if "--quick" in sys.argv else 10_000_000
+    many = Path(os.environ.get("LEDGER_MANY") or work / "many")
+    if not many.exists():
+        many.mkdir(parents=True)
+        drill("fill", many, 10_000, points)
+    rows = [
+        (f"study list, {name}", [timed([STUDY, "list", "--ledger", many, *extra], work) for _ in range(ROUNDS)])
+        for name, extra in [
+            ("newest 50", []), ("--where", ["--where", "refusal.after < 0.1"]), ("--sort by a metric", ["--sort", "refusal.after"]),
+            ("all 10,000", ["--limit", "0"]),
+        ]
+    ]
+    table(f"10,000 runs, {points:,} metrics", "ms, whole process", rows)
+
+
+def start(work):
     tree = work / "tree"
     tree.mkdir()
     repository(tree, 50_000)
+    drill("open", tree)
     starts = [drill("open", tree) for _ in range(ROUNDS)]
     table("start-up of a run, 50,000 tracked files", "ms", [
         ("open + code identity + begin", [s["open_ms"] + s["capture_ms"] + s["begin_ms"] for s in starts]),
         ("code identity alone", [s["capture_ms"] for s in starts])])
+    small = work / "small"
+    small.mkdir()
+    repository(small, 100)
+    large, little = [], []
+    for folder in (tree, small):
+        (folder / "one.md").write_text("```swift\nprint(1)\n```\n")
+        subprocess.run(["git", "add", "one.md"], cwd=folder, check=True)
+        subprocess.run(
+            ["git", "-c", "user.name=T", "-c", "user.email=t@example.org", "commit", "-qm", "two"], cwd=folder, check=True)
+        time.sleep(1.5)
+        subprocess.run(["git", "status", "--porcelain"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        timed([STUDY, "run", "one.md"], folder)
+    for _ in range(ROUNDS):
+        little.append(timed([STUDY, "run", "one.md"], small))
+        large.append(timed([STUDY, "run", "one.md"], tree))
+    table("study run of one trivial cell, compiled before", "ms, whole process", [
+        ("100 tracked files", little), ("50,000 tracked files", large)])
 
+
+def unchanged(work):
+    """An unchanged study runs again and is recorded; an unchanged pipeline is only looked at, so `--force` is timed too."""
+    python = install("dvc")
+    dvc = str(Path(python).parent / "dvc")
+    place = work / "pipeline"
+    place.mkdir()
+    version = subprocess.run([dvc, "--version"], capture_output=True, text=True).stdout.strip()
+    (place / "one.md").write_text("".join(f"```swift\nlet x{i} = {i}\n```\n" for i in range(10)))
+    (place / "stage.py").write_text("print(1)\n")
+    stages = "".join(
+        f"  s{i}:\n    cmd: python3 stage.py > out{i}\n    deps: [stage.py]\n    outs: [out{i}]\n" for i in range(10))
+    (place / "dvc.yaml").write_text("stages:\n" + stages)
+    for command in (["git", "init", "-q"], [dvc, "init", "-q"], [dvc, "config", "core.analytics", "false"], [dvc, "repro", "-q"]):
+        subprocess.run(command, cwd=place, check=True)
+    timed([STUDY, "run", "one.md"], place)
+    ours, looked, forced = [], [], []
+    for _ in range(ROUNDS):
+        ours.append(timed([STUDY, "run", "one.md"], place))
+        looked.append(timed([dvc, "repro", "-q"], place))
+        forced.append(timed([dvc, "repro", "-q", "--force"], place))
+    table("ten unchanged steps", "ms, whole process", [
+        (f"dvc {version} repro, nothing to do", looked), (f"dvc {version} repro --force", forced),
+        ("study run, ten cells run and recorded", ours)])
+
+
+def hashing(work):
     big = work / "big"
     with open(big, "wb") as f:
         block = bytes(range(256)) * 4096
@@ -130,6 +186,18 @@ def main():
         openssl.append(float(re.findall(r"([\d.]+)k", text)[-1]) / 1024 * 1000 / 1024)
         file.append(drill("hash", big)["mib_per_s"])
     table("SHA-256 of a file in the page cache", "MiB/s", [("openssl speed, in memory", openssl), ("ours, 1 GiB file", file)])
+
+
+def main():
+    for product in (DRILL, STUDY):
+        if not product.exists():
+            subprocess.run(["swift", "build", "-c", "release"], cwd=ROOT, check=True)
+    print(machine(), flush=True)
+    work = Path(tempfile.mkdtemp(prefix="ledger-bench-"))
+    parts = {"metrics": metrics, "list": listing, "start": start, "unchanged": unchanged, "hash": hashing}
+    for name in PARTS or parts:
+        parts[name](work)
+        sys.stdout.flush()
     shutil.rmtree(work)
 
 

@@ -6,6 +6,7 @@
 #include "elementwise_body.h"
 #include "move_body.h"
 #include "random_body.h"
+#include "digest_body.h"
 #include "variant_end.h"
 #else
 typedef int ek_no_variant_here;

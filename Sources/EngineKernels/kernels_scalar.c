@@ -5,4 +5,5 @@
 #include "elementwise_body.h"
 #include "move_body.h"
 #include "random_body.h"
+#include "digest_body.h"
 #include "variant_end.h"

@@ -59,3 +59,10 @@ typedef int8_t vb_unaligned __attribute__((vector_size(16), aligned(1)));
 int ek_variant(void);
 /// Makes the calling thread use a variant.
 void ek_inherit_variant(int variant);
+
+/// Takes one more word into a digest (MurmurHash3's finalizer: its two odd factors).
+static inline uint64_t ek_mix(uint64_t digest, uint64_t word) {
+    digest = (digest ^ word) * 0xff51afd7ed558ccdu;
+    digest = (digest ^ digest >> 32) * 0xc4ceb9fe1a85ec53u;
+    return digest ^ digest >> 29;
+}

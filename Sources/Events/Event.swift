@@ -61,10 +61,12 @@ public struct RunSettings: Sendable, Equatable {
     /// A folder of the run's own, for what cells write before it becomes an artifact.
     public var scratch: String
     public var parameters: [ParameterSetting]
+    /// Empty in a run; in a spot check, what of each training is computed again.
+    public var segments: [TrainingSegment]
 
     public init(
         runID: String, study: String, seed: UInt64, threads: Int, tier: String, scratch: String,
-        parameters: [ParameterSetting]
+        parameters: [ParameterSetting], segments: [TrainingSegment] = []
     ) {
         self.runID = runID
         self.study = study
@@ -73,6 +75,52 @@ public struct RunSettings: Sendable, Equatable {
         self.tier = tier
         self.scratch = scratch
         self.parameters = parameters
+        self.segments = segments
+    }
+}
+
+/// A part of a training between two of its checkpoints. The checkpoints of an arm are artifacts named
+/// `FOLDER/STEPS.safetensors`.
+public struct TrainingSegment: Sendable, Hashable {
+    public var cell: Int
+    public var arm: String
+    /// Steps done in the checkpoint it starts from; 0 is the training's own beginning.
+    public var from: Int
+    /// The last step that is computed. Where it is `from`, nothing is: the training ends as the checkpoint
+    /// has it.
+    public var to: Int
+    /// The file to start from; empty where `from` is 0.
+    public var checkpoint: String
+    public init(cell: Int, arm: String, from: Int, to: Int, checkpoint: String = "") {
+        self.cell = cell
+        self.arm = arm
+        self.from = from
+        self.to = to
+        self.checkpoint = checkpoint
+    }
+
+    /// The artifacts' folder of an arm: "checkpoints", or "checkpoints/ARM" with any slash as "%2F".
+    public static func folder(of arm: String) -> String {
+        arm.isEmpty
+            ? "checkpoints"
+            : "checkpoints/"
+                + arm.split(separator: "%", omittingEmptySubsequences: false)
+                .joined(separator: "%25").split(separator: "/", omittingEmptySubsequences: false)
+                .joined(separator: "%2F")
+    }
+
+    /// The arm and the steps done of a checkpoint's name; nil where it is no checkpoint's.
+    public static func checkpoint(named name: String) -> (arm: String, steps: Int)? {
+        let parts = name.split(separator: "/", omittingEmptySubsequences: false)
+        guard (2...3).contains(parts.count), parts[0] == "checkpoints",
+            parts.last!.hasSuffix(".safetensors"),
+            let steps = Int(parts.last!.dropLast(".safetensors".count))
+        else { return nil }
+        let arm = parts.count == 2 ? "" : parts[1]
+        let plain = arm.split(separator: "%25", omittingEmptySubsequences: false).map {
+            $0.split(separator: "%2F", omittingEmptySubsequences: false).joined(separator: "/")
+        }.joined(separator: "%")
+        return (plain, steps)
     }
 }
 
@@ -230,7 +278,7 @@ public struct ItemRecord: Sendable, Equatable {
     }
 }
 
-/// The state after a training step, in 16 hexadecimal digits, chained to the step before.
+/// The state after a training step, in 16 hexadecimal digits. The recorder chains it to the one before.
 public struct DigestRecord: Sendable, Equatable {
     public var cell: Int
     public var series: String

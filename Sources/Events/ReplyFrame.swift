@@ -28,6 +28,13 @@ extension Reply {
                     $0.string($1.type)
                     $0.string($1.text)
                 }
+                $0.list(settings.segments) {
+                    $0.int($1.cell)
+                    $0.string($1.arm)
+                    $0.int($1.from)
+                    $0.int($1.to)
+                    $0.string($1.checkpoint)
+                }
             }
         case .runCell(let cell, let library, let entry):
             writer.frame(ReplyKind.runCell) {
@@ -80,6 +87,11 @@ public struct ReplyDecoder {
                     parameters: try r.list { (r: inout ByteReader) throws(FrameError) in
                         ParameterSetting(
                             name: try r.string(), type: try r.string(), text: try r.string())
+                    },
+                    segments: try r.list { (r: inout ByteReader) throws(FrameError) in
+                        TrainingSegment(
+                            cell: try r.int(), arm: try r.string(), from: try r.int(),
+                            to: try r.int(), checkpoint: try r.string())
                     }))
         case ReplyKind.runCell:
             return .runCell(try r.int(), library: try r.string(), entry: try r.string())

@@ -8,7 +8,7 @@ internal import Foundation
 /// What went wrong with the record of a run, where, and how to mend it.
 package struct ProvenanceError: Error, Sendable, CustomStringConvertible {
     package enum Reason: Sendable, Equatable {
-        case cannotOpen, notALedger, newerLedger, readOnly, diskFull, corrupted, sealed,
+        case noLedger, cannotOpen, notALedger, newerLedger, readOnly, diskFull, corrupted, sealed,
             writerClosed
         case ledgerMoved, noSuchRun, ambiguousRun, badFilter
         case missingFile, unreadableFile, changedFile, missingObject

@@ -90,12 +90,21 @@ final class Channel: @unchecked Sendable {
     private func listen() {
         var decoder = ReplyDecoder()
         var buffer = [UInt8](repeating: 0, count: 1 << 16)
+        var isFinished = false
         while true {
             let count = read(socket, &buffer, buffer.count)
             if count < 0, errno == EINTR { continue }
+            if count == 0 || count < 0 && errno == ECONNRESET, !isFinished {
+                // The recorder died. Nothing of what the cell does is recorded any more, and a flush must not
+                // say that it was.
+                _exit(Int32(KS_CONNECTION_LOST))
+            }
             guard count > 0 else { break }
             decoder.append(buffer[..<count])
-            while let reply = try? decoder.next() { deliver(reply) }
+            while let reply = try? decoder.next() {
+                if case .finish = reply { isFinished = true }
+                deliver(reply)
+            }
         }
         pthread_mutex_lock(lock)
         isClosed = true

@@ -38,8 +38,10 @@ extension Run {
         record(MetricName("\(name) acc_norm"), evaluation.normalizedAccuracy, arm: arm)
     }
 
-    /// Records one step of training: loss, gradient norm and, in preference training, accuracy and margin.
+    /// Records one step of training: loss, gradient norm, the digest of its state and, in preference
+    /// training, accuracy and margin.
     public func record(_ step: TrainingStep, arm: String = "") {
+        record(step.stateDigest, step: step.number, arm: arm)
         record(.loss, step.loss, step: step.number, arm: arm)
         record("gradient norm", step.gradientNorm, step: step.number, arm: arm)
         if let accuracy = step.accuracy {

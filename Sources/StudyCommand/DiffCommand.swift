@@ -32,6 +32,7 @@ struct DiffCommand: ParsableCommand {
             if options.json {
                 JSONOutput.print([
                     "first": a.id, "second": b.id,
+                    "first_difference": verdict.json["first"] ?? NSNull(),
                     "same": causes.isEmpty && verdict.rung == .sameBits,
                     "causes": causes.map {
                         ["what": $0.what, "first": $0.first, "second": $0.second]
@@ -56,6 +57,7 @@ struct DiffCommand: ParsableCommand {
                     "  \(output.rung.text): "
                     + (output.difference?.text ?? "\(output.kind.rawValue) \(output.name)") + "\n"
             }
+            if let first = verdict.first { text += "first difference\n  \(first.text)\n" }
             if differing.count > 40 { text += "  and \(differing.count - 40) more\n" }
             printAll(text)
         }

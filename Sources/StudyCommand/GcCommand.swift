@@ -18,7 +18,7 @@ struct GcCommand: ParsableCommand {
 
     func run() throws {
         try options.reporting {
-            let ledger = try options.open()
+            let ledger = try options.openExisting()
             let garbage = try ledger.garbage()
             if delete { try ledger.remove(garbage) }
             if options.json {

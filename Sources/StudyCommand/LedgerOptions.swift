@@ -18,6 +18,13 @@ struct LedgerOptions: ParsableArguments {
     func openForReading() throws -> Ledger { try Ledger.openForReading(root) }
     func open() throws -> Ledger { try Ledger.open(under: root) }
 
+    /// For writing into a ledger that must be there: only `run` and `import` make one.
+    func openExisting() throws -> Ledger {
+        let root = root
+        return FileManager.default.fileExists(atPath: root + "/.study/ledger.sqlite")
+            ? try Ledger.open(under: root) : try Ledger.openForReading(root)
+    }
+
     /// Runs a command's body; errors are told as every command tells them.
     func reporting(_ body: () throws -> Void) throws {
         do {
@@ -34,9 +41,9 @@ struct LedgerOptions: ParsableArguments {
 }
 
 extension ProvenanceError {
-    /// A run that does not exist and a filter that cannot be read are wrong usage.
+    /// A ledger or a run that does not exist and a filter that cannot be read are wrong usage.
     var isUsage: Bool {
-        [.noSuchRun, .ambiguousRun, .badFilter].contains(reason)
+        [.noLedger, .noSuchRun, .ambiguousRun, .badFilter].contains(reason)
     }
 }
 

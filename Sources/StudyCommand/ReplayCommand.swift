@@ -21,10 +21,40 @@ struct ReplayCommand: AsyncParsableCommand {
     @Option(help: "Threads of the engine, instead of the original's.")
     var threads: Int?
 
+    @Flag(
+        help:
+            "Replay every seed of the study on record, for tolerances that are declared over seeds."
+    )
+    var overSeeds = false
+
+    @Flag(
+        help:
+            "Stop at the first state or number that differs, and compute that step again from the last stored checkpoint."
+    )
+    var bisect = false
+
+    @Option(
+        help: ArgumentHelp(
+            "Compute only so many random segments of the trainings, from stored checkpoints.",
+            valueName: "segments"))
+    var spot: Int?
+
     @Flag(help: "Keep the scratch worktree, and say where it is.")
     var keep = false
 
     @OptionGroup var options: LedgerOptions
+
+    func validate() throws {
+        if let threads, threads <= 0 {
+            throw ValidationError("--threads is a positive number, not \(threads).")
+        }
+        if let spot, spot <= 0 {
+            throw ValidationError("--spot is a positive number of segments, not \(spot).")
+        }
+        if [overSeeds, bisect, spot != nil].count(where: { $0 }) > 1 {
+            throw ValidationError("--over-seeds, --bisect and --spot exclude each other.")
+        }
+    }
 
     func run() async throws {
         let verdict: ReplayVerdict
@@ -41,98 +71,16 @@ struct ReplayCommand: AsyncParsableCommand {
     }
 
     private func replay() async throws -> ReplayVerdict {
-        let root = options.root
-        let ledger = try Ledger.open(under: root)
+        let ledger = try options.openExisting()
+        let original = try ledger.run(name, points: true)
         let view = RunView(usesErrorStream: options.json)
-        return try await replay(
-            ledger.run(name, points: true), of: ledger, root: root, threads: threads, view: view)
-    }
-
-    private func replay(
-        _ original: RunRecord, of ledger: Ledger, root: String, threads: Int?, view: RunView
-    ) async throws -> ReplayVerdict {
-        guard original.status != .running else {
-            throw ProvenanceError(
-                .nothingToReplay, "Run \(original.id) is still going on.", where: original.study,
-                mend: "wait for its end")
-        }
-        if try ledger.sealHolds(original.id) == false {
-            throw ProvenanceError(
-                .corrupted, "The record of run \(original.id) is not what was sealed.",
-                where: ledger.path,
-                mend: "import the run again from a bundle or another ledger")
-        }
-        try await provideInputs(of: original, of: ledger, root: root, view: view)
         view.note("expected: \(expectation(original).text)")
-
-        let scratch = "\(ledger.scratchFolder)/replay-\(original.shortID)-\(getpid())"
-        defer { if !keep { try? FileManager.default.removeItem(atPath: scratch) } }
-        let restored = try Restoration.lay(out: original, of: ledger, root: root, into: scratch)
-        if keep { view.note("scratch worktree: \(scratch)") }
-
-        var request = RunRequest(file: restored.study)
-        request.parameters = original.parameters.map { "\($0.name)=\($0.value)" }
-        request.seed = original.seed
-        request.tier = original.tier
-        request.threads = threads ?? original.threads
-        request.ledgerRoot = root
-        request.filesRoot = restored.folder
-        request.recordedPath = original.study
-        request.replayOf = original.id
-        request.upstreams = original.upstreams
-        request.until = lastCell(of: original)
-        var code = original.code
-        code.root = restored.folder
-        request.code = code
-        let outcome = try await StudyRunner(request, view: view).run()
-
-        let verdict = Comparison.verdict(
-            of: try ledger.run(outcome.id, points: true), against: original,
-            objects: ledger.objects,
-            samples: try ledger.samples(like: original))
-        try ledger.record(verdict)
-        return verdict
-    }
-
-    /// Sees to it that the store has every artifact that the run took from others; where one is gone, replays the run
-    /// that made it.
-    /// - Throws: ``ProvenanceError`` with reason `.incomplete`, naming everything that cannot be had.
-    private func provideInputs(
-        of original: RunRecord, of ledger: Ledger, root: String, view: RunView
-    ) async throws {
-        var faults: [String] = []
-        var replayed: Set<String> = []
-        for link in original.upstreams {
-            let broken = try ledger.brokenObjects(of: link.sha256, isFolder: link.isFolder)
-            if broken.isEmpty { continue }
-            let what =
-                "\(link.name): artifact \(link.artifact) of run \(link.producer), \(link.study)"
-            guard let producer = try? ledger.run(link.producer, points: true) else {
-                faults.append(
-                    "\(what), is not in the store, and neither is that run in this ledger")
-                continue
-            }
-            // Its bytes are not those it is named by; a new one is not written over it.
-            for object in broken where object.isSpoiled { ledger.objects.remove(object.sha256) }
-            if replayed.insert(producer.id).inserted {
-                view.note(
-                    "input \(what), is not in the store: that run is replayed first")
-                let verdict = try await replay(
-                    producer, of: ledger, root: root, threads: nil, view: view)
-                if !verdict.holds { view.note("that replay differs from its original") }
-            }
-            if try !ledger.brokenObjects(of: link.sha256, isFolder: link.isFolder).isEmpty {
-                faults.append("\(what), is not in the store, and its replay made another")
-            }
-        }
-        guard faults.isEmpty else {
-            throw ProvenanceError(
-                .incomplete,
-                "\(faults.count == 1 ? "An input" : "\(faults.count) inputs") of this run cannot be had as recorded:\n  "
-                    + faults.joined(separator: "\n  "),
-                where: "run \(original.id), \(original.study)",
-                mend: "`study import` the ledger or bundle that has it, then replay again")
-        }
+        let replayer = Replayer(
+            ledger: ledger, root: options.root, view: view, threads: threads, keep: keep)
+        if overSeeds { return try await replayer.replayOverSeeds(original) }
+        if bisect { return try await replayer.bisect(original) }
+        if let spot { return try await replayer.spotCheck(original, count: spot) }
+        return try await replayer.replay(original)
     }
 
     /// What the facts that are known before anything is compiled let us expect.
@@ -149,14 +97,5 @@ struct ReplayCommand: AsyncParsableCommand {
                     weight: 85))
         }
         return Expectation(tier: original.tier, differences: differences)
-    }
-
-    /// Where `--until` had stopped a run that went through.
-    private func lastCell(of run: RunRecord) -> String? {
-        guard run.status == .succeeded,
-            let last = run.cells.last(where: { $0.state == "succeeded" }),
-            run.command.contains(where: { $0 == "--until" || $0.hasPrefix("--until=") })
-        else { return nil }
-        return last.id
     }
 }

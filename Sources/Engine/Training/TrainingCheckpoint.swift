@@ -68,6 +68,13 @@ public struct TrainingCheckpoint: Sendable {
             outline: outline, tensors: tensors)
     }
 
+    /// The digest of this state, as ``TrainingStep/stateDigest`` of the step it was taken after.
+    public var stateDigest: UInt64 {
+        StateDigest.of(
+            step: step, tokenCount: tokenCount, salt: salt, random: random,
+            tensors: tensors.lazy.map { (StateDigest.of($0.key), $0.value) })
+    }
+
     /// Bit patterns, so that nothing is lost.
     private static func text(_ numbers: [Double]) -> String {
         numbers.map { String($0.bitPattern, radix: 16) }.joined(separator: " ")

@@ -24,7 +24,7 @@ public struct TrainingOptions: Sendable {
     /// Trains f32 copies of half-precision weights; otherwise each update is rounded into them, as
     /// training in pure bf16 does (a step below half an ulp is then lost).
     public var keepsMasterWeights: Bool
-    /// Writes a checkpoint every so many steps, to this file.
+    /// Writes a checkpoint every so many steps, and after the last, to this file.
     public var checkpoints: (every: Int, path: String)?
     /// Goes on from here instead of from the beginning.
     public var resumption: TrainingCheckpoint?
@@ -122,6 +122,9 @@ public struct TrainingStep: Sendable, Hashable {
     public var accuracy: Double?
     /// Preference training: the mean difference of rewards, chosen less rejected.
     public var margin: Double?
+    /// Of the state after the update: trained tensors, moments, step, random stream. The same on any CPU
+    /// and thread count; two runs whose numbers agree by chance still differ here.
+    public var stateDigest: UInt64
 }
 
 /// A whole run.

@@ -68,6 +68,8 @@ struct TrainingRun {
     let salt: UInt32
     let random: RandomStream
     let outline: String
+    /// Of each trained tensor, the digests of its state's names; ``stateDigest(_:)``.
+    let stateNames: [[UInt64]]
 
     init(
         _ model: inout LanguageModel, rowCount: Int, kind: String, optimizer: AdamW,
@@ -91,6 +93,7 @@ struct TrainingRun {
             streams: streams)
         optimization = try Optimization(
             model, optimizer: optimizer, keepsMasterWeights: options.keepsMasterWeights)
+        stateNames = optimization.stateNames()
         outline =
             "\(kind) rows \(rowCount) batch \(options.batchSize) accumulation \(options.accumulation) "
             + "reduction \(options.reduction.rawValue) shuffles \(options.shuffles) "
@@ -133,14 +136,17 @@ struct TrainingRun {
             losses.append(result.loss)
             norms.append(norm)
             tokenCount += result.tokenCount
-            if let (every, path) = options.checkpoints, (step + 1) % every == 0 {
+            if let (every, path) = options.checkpoints,
+                (step + 1) % every == 0 || step + 1 == plan.totalSteps
+            {
                 try checkpoint(model).save(to: path)
             }
             try onStep(
                 TrainingStep(
                     number: step + 1, totalSteps: plan.totalSteps, loss: result.loss,
                     gradientNorm: norm, learningRate: rate, tokenCount: result.tokenCount,
-                    accuracy: result.accuracy, margin: result.margin))
+                    accuracy: result.accuracy, margin: result.margin,
+                    stateDigest: stateDigest(model)))
         }
         return TrainingSummary(
             losses: losses, gradientNorms: norms, tokenCount: tokenCount,

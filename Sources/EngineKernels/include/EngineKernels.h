@@ -144,6 +144,12 @@ void ek_random_uniform(
 void ek_random_normal(
     const ek_random *_Nonnull r, uint64_t first, ptrdiff_t count, float *_Nonnull to);
 
+// MARK: Digests
+
+/// A 64-bit digest of bytes, as fast as memory: the same on every kernel and thread count. It tells
+/// states of a training apart; it is no cryptographic hash.
+uint64_t ek_digest(const void *_Nullable bytes, ptrdiff_t count);
+
 #ifdef __cplusplus
 }
 #endif

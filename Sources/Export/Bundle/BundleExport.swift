@@ -27,7 +27,8 @@ package final class BundleExport {
                     .content, "Run \(facts.id) is still going on.", where: facts.study,
                     mend: "wait for its end, or stop it with Ctrl-C")
             }
-            let source = try Self.checkOut(facts, root: root, into: folder + "/tree")
+            let source = try Self.checkOut(
+                try ledger.run(name), of: ledger, root: root, into: folder + "/tree")
             let store = RunStore(objects: ledger.objects, root: root)
             var plan = try BundlePlan(
                 facts, store: store, sourceFiles: source, sourceBundle: nil, options: options,
@@ -69,13 +70,12 @@ package final class BundleExport {
 
     deinit { try? FileManager.default.removeItem(atPath: scratch) }
 
-    /// The tree that ran, where the repository still has it.
-    private static func checkOut(_ facts: RunFacts, root: String, into folder: String) throws
-        -> [(path: String, file: String)]
-    {
-        guard let commit = facts.snapshot ?? facts.commit else { return [] }
+    /// The tree that ran, where the repository or the ledger still has it.
+    private static func checkOut(
+        _ run: RunRecord, of ledger: Ledger, root: String, into folder: String
+    ) throws -> [(path: String, file: String)] {
         do {
-            try Checkout.write(commit: commit, of: root, into: folder)
+            guard try ledger.layOutSource(of: run, root: root, into: folder) else { return [] }
         } catch is ProvenanceError {
             return []
         }

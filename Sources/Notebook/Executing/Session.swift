@@ -348,6 +348,13 @@ package final class Session {
         }
     }
 
+    /// Ends the run at once, as a second Ctrl-C does; for an observer that has seen enough.
+    package func stop() {
+        interrupts += 2
+        kernel.end()
+        failure = RawFailure(cell: cell, reason: .signal, message: "stopped")
+    }
+
     /// Whether Ctrl-C was pressed; for the terminal.
     package var isInterrupted: Bool { interrupts > 0 }
 

@@ -17,6 +17,8 @@ package struct FrontMatter: Sendable, Equatable {
     package var inputs: [InputEntry] = []
     package var tolerances: [ToleranceEntry] = []
     package var release = ReleaseEntry()
+    /// The metrics that `study list` shows, "name" or "name[arm]"; chosen by their kind where empty.
+    package var headline: [String] = []
     /// In bytes; nothing for as much as the machine has.
     package var memory: UInt64?
     /// The line after the closing `---`; 1 where there is no front matter.
@@ -26,7 +28,7 @@ package struct FrontMatter: Sendable, Equatable {
 
     static let known = [
         "title", "authors", "abstract", "licence", "keywords", "seed", "params", "datasets",
-        "inputs", "tolerances", "release", "memory",
+        "inputs", "tolerances", "release", "headline", "memory",
     ]
 }
 
@@ -123,6 +125,7 @@ extension FrontMatter {
             case "inputs": readInputs(node, &reader)
             case "tolerances": readTolerances(node, &reader)
             case "release": readRelease(node, &reader)
+            case "headline": headline = reader.texts(node, "headline")
             default:
                 let text = reader.text(node, "memory")
                 memory = Size.bytes(text)

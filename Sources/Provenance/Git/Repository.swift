@@ -37,6 +37,16 @@ final class Repository {
         return path
     }
 
+    /// The index file of this worktree, which in a linked one lies in a folder of its own.
+    var indexPath: String? {
+        var buffer = git_buf()
+        guard git_repository_item_path(&buffer, handle, GIT_REPOSITORY_ITEM_INDEX) == 0 else {
+            return nil
+        }
+        defer { git_buf_dispose(&buffer) }
+        return buffer.ptr.map { String(cString: $0) }
+    }
+
     /// The commit that is checked out; nil in a repository that has none yet.
     func head() throws(GitError) -> String? {
         var id = git_oid()
@@ -128,6 +138,7 @@ final class Repository {
 extension git_oid {
     /// 40 hexadecimal digits.
     var text: String { withUnsafeBytes(of: self) { hexadecimal($0.prefix(20)) } }
+    var bytes: [UInt8] { withUnsafeBytes(of: self) { Array($0.prefix(20)) } }
 }
 
 /// `path` with `.` and `..` resolved and links followed; as it is where it does not exist.

@@ -44,10 +44,17 @@ enum Snapshot {
         _ repository: Repository, base: OpaquePointer?, to updates: inout TreeUpdates,
         _ identity: inout CodeIdentity, _ budget: inout Int64
     ) throws -> OpaquePointer? {
+        guard let path = repository.indexPath, let file = IndexFile(path) else { return nil }
+        let scan = WorktreeScan(of: repository, index: file)
+        if scan.isClean, let base, file.tree == git_tree_id(base).pointee.bytes {
+            var same: OpaquePointer?
+            try git("git_tree_dup", git_tree_dup(&same, base))
+            return same
+        }
         var index: OpaquePointer?
         try git("git_repository_index", git_repository_index(&index, repository.handle))
         defer { git_index_free(index) }
-        guard let index, let scan = WorktreeScan(of: repository, index: index) else { return nil }
+        guard let index else { return nil }
         var id = git_oid()
         // Git keeps the tree's id in the index, so this writes nothing unless something is staged.
         guard git_index_write_tree(&id, index) == 0 else { return nil }

@@ -23,10 +23,11 @@ extension Ledger {
         SELECT sha256 FROM artifact UNION SELECT sha256 FROM artifact_file
         UNION SELECT sha256 FROM input UNION SELECT sha256 FROM input_file
         UNION SELECT sha256 FROM upstream
+        UNION SELECT sha256 FROM source_file
         """
     private static let upstreamFolders = "SELECT DISTINCT sha256 FROM upstream WHERE is_folder"
 
-    /// The objects that a run's artifacts and inputs name, and those that it was given by other runs.
+    /// The objects that a run's artifacts, inputs and imported source name, and those that it was given by other runs.
     /// - Parameter store: Where the files of given folders are looked up; this ledger's own where nil.
     package func neededObjects(of id: String, in store: ObjectStore? = nil) throws -> Set<String> {
         let (named, folders) = try read { db in
@@ -40,6 +41,7 @@ extension Ledger {
                         WHERE run = :n UNION SELECT sha256 FROM input WHERE run = :n
                         UNION SELECT sha256 FROM input_file WHERE run = :n
                         UNION SELECT sha256 FROM upstream WHERE run = :n
+                        UNION SELECT sha256 FROM source_file WHERE run = :n
                         """,
                     arguments: ["n": number]),
                 try String.fetchAll(

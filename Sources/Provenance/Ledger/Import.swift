@@ -12,6 +12,8 @@ package struct ImportReport: Sendable, Hashable {
     /// Runs that were left out, and why.
     package var refused: [String: String] = [:]
     package var objects = 0
+    /// Of a bundle's runs, how many objects it withheld.
+    package var missing: [String: Int] = [:]
 }
 
 extension Ledger {
@@ -29,8 +31,10 @@ extension Ledger {
     /// - Parameters:
     ///   - path: Another ledger: its `ledger.sqlite`, its `.study`, or the folder that holds that.
     ///   - runs: Only these ids; all where nil.
-    package func importRuns(from path: String, only runs: Set<String>? = nil) throws -> ImportReport
-    {
+    ///   - name: What is written down as the runs' origin, where that is not the file.
+    package func importRuns(
+        from path: String, only runs: Set<String>? = nil, recordedAs name: String? = nil
+    ) throws -> ImportReport {
         let candidates = [path + "/.study/ledger.sqlite", path + "/ledger.sqlite", path]
         guard let file = candidates.first(where: { FileIdentity($0)?.isFile == true }) else {
             throw ProvenanceError(
@@ -81,7 +85,7 @@ extension Ledger {
                     report.refused[id] = "its rows are not those that were sealed"
                     continue
                 }
-                try self.copy(run: row[0], from: copy, source: file)
+                try self.copy(run: row[0], from: copy, source: name ?? file)
                 report.imported.append(id)
             }
         }
@@ -103,6 +107,7 @@ extension Ledger {
         }
         let series = try rows("SELECT * FROM series WHERE run = ? ORDER BY id", [number])
         let seals = try rows("SELECT * FROM seal WHERE run = ?", [number])
+        let files = try rows("SELECT * FROM source_file WHERE run = ?", [number])
         try write { db in
             func insert(_ table: String, _ row: Row, replacing: [String: DatabaseValue] = [:])
                 throws
@@ -143,6 +148,7 @@ extension Ledger {
                 try db.execute(sql: "UPDATE series SET sealed = 1 WHERE id = ?", arguments: [id])
             }
             for seal in seals { try insert("seal", seal, replacing: ["run": new]) }
+            for row in files { try insert("source_file", row, replacing: ["run": new]) }
         }
     }
 

@@ -78,7 +78,7 @@ package final class Ledger: Sendable {
         let path = folder + "/ledger.sqlite"
         guard access(path, F_OK) == 0 else {
             throw ProvenanceError(
-                .cannotOpen, "There is no ledger here yet.", where: path,
+                .noLedger, "There is no ledger here yet.", where: path,
                 mend: "`study run FILE.md` makes it, or name its place with `--ledger FOLDER`")
         }
         if access(path, W_OK) == 0, access(folder, W_OK) == 0 { return try open(under: root) }
@@ -104,6 +104,14 @@ package final class Ledger: Sendable {
             if candidate == "/" || candidate == "." { return folder }
             candidate = parent(of: candidate)
         }
+    }
+
+    /// Whether a path is the ledger's, so that a cell has no business there; its scratch folders are for
+    /// cells.
+    package func owns(_ path: String) -> Bool {
+        let (path, own) = (realPath(path), realPath(folder))
+        return (path == own || path.hasPrefix(own + "/"))
+            && !path.hasPrefix(realPath(scratchFolder) + "/")
     }
 
     /// Syncs what is committed to the disk. Only the database and its index are locked by SQLite, so

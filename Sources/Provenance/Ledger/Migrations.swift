@@ -16,6 +16,9 @@ enum Migrations {
                 try db.execute(sql: trigger)
             }
         }
+        migrator.registerMigration("3: the source of runs that came in a bundle") { db in
+            try db.execute(sql: importedSource)
+        }
         return migrator
     }
 
@@ -225,6 +228,16 @@ enum Migrations {
             PRIMARY KEY (run, ordinal)
         ) STRICT, WITHOUT ROWID;
         CREATE INDEX upstream_by_producer ON upstream(producer);
+        """
+
+    /// The tree that a run of another machine ran on, whose commit is in no repository here. No part of
+    /// the record that the seal covers: the commit's id is.
+    private static let importedSource = """
+        CREATE TABLE source_file (
+            run INTEGER NOT NULL REFERENCES run(number), path TEXT NOT NULL,
+            sha256 TEXT NOT NULL, size INTEGER NOT NULL, is_executable INTEGER NOT NULL,
+            PRIMARY KEY (run, path)
+        ) STRICT, WITHOUT ROWID;
         """
 
     /// A sealed run is read-only, whoever holds the file. `process` is left out (its heartbeat is no

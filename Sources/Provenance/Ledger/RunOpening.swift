@@ -48,6 +48,8 @@ package struct RunOpening: Sendable {
     package var tolerances: [Tolerance]
     /// `release` of the front matter, as written; empty where it says nothing.
     package var release: String
+    /// The metrics that a list of runs shows; chosen by their kind where empty.
+    package var headline: [String]
     /// The command line; secrets in it are blotted out before it is written.
     package var command: [String]
     package var code: CodeIdentity
@@ -65,7 +67,8 @@ package struct RunOpening: Sendable {
     package init(
         study: String, text: String, title: String, seed: UInt64, tier: String = "portable",
         threads: Int = 1, parameters: [Parameter] = [], cells: [Cell] = [],
-        tolerances: [Tolerance] = [], release: String = "", command: [String] = [],
+        tolerances: [Tolerance] = [], release: String = "", headline: [String] = [],
+        command: [String] = [],
         code: CodeIdentity = CodeIdentity(), environment: EnvironmentSnapshot = .collect(),
         replayOf: String? = nil, process: ProcessIdentity = .current, began: Timestamp = .now
     ) {
@@ -79,6 +82,7 @@ package struct RunOpening: Sendable {
         self.cells = cells
         self.tolerances = tolerances
         self.release = release
+        self.headline = headline
         self.command = command
         self.code = code
         self.environment = environment

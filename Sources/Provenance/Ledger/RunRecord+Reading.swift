@@ -22,7 +22,10 @@ extension Ledger {
                         sql:
                             "SELECT id FROM run ORDER BY imported IS NULL DESC, number DESC LIMIT 1 OFFSET ?",
                         arguments: [skip])
-                else { throw noSuchRun(name) }
+                else {
+                    throw try Bool.fetchOne(db, sql: "SELECT EXISTS (SELECT 1 FROM run)") == true
+                        ? noSuchRun(name) : noRunYet()
+                }
                 return id
             }
             guard !name.isEmpty, name.allSatisfy({ $0.isHexDigit || $0 == "-" }) else {
@@ -48,6 +51,12 @@ extension Ledger {
                     + (matches.count > 5 ? ", …" : "") + ".",
                 where: path, mend: "type more of its id")
         }
+    }
+
+    private func noRunYet() -> ProvenanceError {
+        ProvenanceError(
+            .noSuchRun, "There are no runs yet in this ledger.", where: path,
+            mend: "`study run FILE.md` makes the first")
     }
 
     private func noSuchRun(_ name: String) -> ProvenanceError {

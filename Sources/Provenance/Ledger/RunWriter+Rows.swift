@@ -220,9 +220,15 @@ extension RunWriter.State {
                     """,
                     [run, name, Secrets.scrubbed(value)])
             case .digest(let record):
+                let link = chain.link(
+                    cell: record.cell, series: record.series, step: record.step,
+                    state: record.digest)
                 try insert(
                     "INSERT INTO digest VALUES (?, ?, ?, ?, ?, ?)",
-                    [run, next("digest"), record.cell, record.series, record.step, record.digest])
+                    [
+                        run, next("digest"), record.cell, record.series, record.step,
+                        "\(record.digest) \(link)",
+                    ])
             case .metric, .artifact, .input, .progress, .flush:
                 break  // taken care of before they get here
             }

@@ -28,6 +28,7 @@ package final class RunWriter: Sendable {
     /// The study's folder and the repository, for the paths that are written down.
     let root: String?
     let keepsInputs: Bool
+    let headline: [String]
     let state: Mutex<State>
     private let clock: Mutex<Clock?>
 
@@ -50,6 +51,7 @@ package final class RunWriter: Sendable {
         var events: [PendingEvent] = []
         var ordinals: [String: Int64] = [:]
         var inputs: [InputRecord] = []
+        var chain = DigestChain()
         var lastSync: Int64 = 0
         var lastHeartbeat: Int64 = 0
         var unsynced = true
@@ -72,6 +74,7 @@ package final class RunWriter: Sendable {
         self.number = number
         root = opening.code.root ?? parent(of: ledger.folder)
         // Without Git nothing else holds what a replay needs.
+        headline = opening.headline
         keepsInputs = opening.code.commit == nil && opening.code.snapshot == nil
         state = Mutex(State())
         clock = Mutex(nil)

@@ -98,7 +98,8 @@ extension RunWriter {
                         ])
                 }
                 return try Seal.write(
-                    db, run: number, status: status, ended: time, knownSeries: known)
+                    db, run: number, status: status, ended: time, knownSeries: known,
+                    headline: headline)
             }
             state.sealed = true
             try ledger.synchronize()
@@ -111,10 +112,10 @@ enum Seal {
     /// Writes the seal; the run's rows are read-only from here on.
     static func write(
         _ db: Database, run: Int64, status: RunStatus, ended: Int64,
-        knownSeries: [Int64: String]? = nil
+        knownSeries: [Int64: String]? = nil, headline names: [String] = []
     ) throws -> String {
         // What was pending or running stays so: the record says how far it came.
-        let headline = try headline(db, run: run)
+        let headline = try headline(db, run: run, names: names)
         let sha256 = try digest(
             db, run: run, status: status.rawValue, ended: ended, knownSeries: knownSeries)
         try db.execute(sql: "UPDATE series SET sealed = 1 WHERE run = ?", arguments: [run])
@@ -124,19 +125,48 @@ enum Seal {
         return sha256
     }
 
-    /// The last values that `study list` shows: single numbers before series, at most three.
-    static func headline(_ db: Database, run: Int64) throws -> String {
-        let rows = try Row.fetchAll(
+    /// The last values that `study list` shows, at most three: those that the study names, else rates
+    /// before single numbers before series, of each name the last.
+    static func headline(_ db: Database, run: Int64, names: [String] = []) throws -> String {
+        struct Candidate {
+            var name: String
+            var arm: String
+            var value: Double
+            var rank: Int
+            var label: String { arm.isEmpty ? name : "\(name)[\(arm)]" }
+        }
+        // Newest first.
+        let all = try Row.fetchAll(
             db,
             sql: """
-                SELECT name, arm, last_value FROM series WHERE run = ?
-                ORDER BY last_step >= 0, id DESC LIMIT 3
-                """, arguments: [run])
-        return rows.reversed().map { row in
-            let name: String = row[0]
-            let arm: String = row[1]
-            let value: Double = row[2] ?? .nan
-            return "\(name)\(arm.isEmpty ? "" : "[\(arm)]") \(shortNumber(value))"
+                SELECT name, arm, last_value, CASE
+                    WHEN EXISTS (SELECT 1 FROM proportion p WHERE p.series = s.id) THEN 0
+                    WHEN last_step < 0 THEN 1 WHEN name <> 'gradient norm' THEN 2 ELSE 3 END
+                FROM series s WHERE run = ? ORDER BY id DESC
+                """, arguments: [run]
+        ).map { Candidate(name: $0[0], arm: $0[1], value: $0[2] ?? .nan, rank: $0[3]) }
+        var chosen: [Candidate] = []
+        for name in names {
+            if let found = all.first(where: {
+                [$0.name, $0.label, "\($0.name).\($0.arm)"].contains(name)
+            }) {
+                chosen.append(found)
+            }
+        }
+        if chosen.isEmpty {
+            for rank in 0...3 {
+                for candidate in all
+                where candidate.rank == rank && chosen.count < 3
+                    && !chosen.contains(where: { $0.name == candidate.name })
+                {
+                    chosen.append(candidate)
+                }
+            }
+        }
+        return chosen.prefix(3).map { candidate in
+            let label = candidate.label
+            return
+                "\(label.count > 32 ? label.prefix(31) + "…" : label) \(shortNumber(candidate.value))"
         }.joined(separator: "  ")
     }
 

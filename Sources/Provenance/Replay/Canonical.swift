@@ -53,7 +53,7 @@ enum Canonical {
         return result
     }
 
-    private static func tensors(_ bytes: [UInt8]) -> [(
+    static func tensors(_ bytes: [UInt8]) -> [(
         name: String, kind: String, range: Range<Int>
     )]? {
         guard bytes.count >= 8 else { return nil }

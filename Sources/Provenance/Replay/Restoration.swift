@@ -10,6 +10,12 @@ package struct Restoration: Sendable {
     /// The study's file in it.
     package let study: String
 
+    /// A tree that somebody else has laid out and checked, as that of an unpacked bundle.
+    package init(folder: String, study: String) {
+        self.folder = folder
+        self.study = study
+    }
+
     /// Writes source and inputs of `run` below `folder`.
     ///
     /// An input is taken from the commit or snapshot, else from the object store, else linked from
@@ -22,9 +28,7 @@ package struct Restoration: Sendable {
         -> Restoration
     {
         try makeFolder(folder)
-        if let commit = run.code.snapshot ?? run.code.commit {
-            try Checkout.write(commit: commit, of: root, into: folder)
-        }
+        _ = try ledger.layOutSource(of: run, root: root, into: folder)
         // A study outside the root keeps its name; its folder is not ours to rebuild.
         let name = run.study.hasPrefix("/") ? (run.study as NSString).lastPathComponent : run.study
         let study = folder + "/" + name

@@ -7,6 +7,8 @@ internal import Foundation
 /// asks Student's t with pooled deviation, one-sided at 5 %, whether one mean lies beyond the other.
 struct SeedTest {
     let isEqual: Bool
+    /// Whether there were seeds enough to tell.
+    let isSettled: Bool
     let text: String
 
     /// - Parameter required: How many seeds the study declares; fewer on either side settle nothing.
@@ -14,8 +16,9 @@ struct SeedTest {
         let fewest = max(required, 3)
         guard reference.count >= fewest, replayed.count >= fewest else {
             isEqual = false
+            isSettled = false
             text =
-                "\(reference.count) recorded and \(replayed.count) replayed seeds; the study asks for \(required)"
+                "\(reference.count) recorded and \(replayed.count) replayed seeds; the study asks for \(fewest)"
             return
         }
         let (a, b) = (Self.trimmedMean(reference), Self.trimmedMean(replayed))
@@ -30,6 +33,7 @@ struct SeedTest {
                 abs(a - b) / (pooled * (1 / n + 1 / m)).squareRoot(), degrees: n + m - 2)
         }
         isEqual = p >= 0.05
+        isSettled = true
         text =
             "\(reference.count) and \(replayed.count) seeds, means \(shortNumber(a)) and \(shortNumber(b)), "
             + "one-sided p = \(shortNumber((p * 1000).rounded() / 1000))"

@@ -46,12 +46,9 @@ extension Ledger {
                 db,
                 sql: """
                     SELECT s.name, s.arm, s.last_value, r.replay_of IS NOT NULL FROM run r
-                    JOIN seal e ON e.run = r.number AND e.status = 'succeeded'
                     JOIN series s ON s.run = r.number
-                    WHERE r.source = ?1 AND r.tier = ?2 AND
-                        (SELECT group_concat(name || '=' || value, char(10)) FROM parameter WHERE run = r.number)
-                        IS (SELECT group_concat(name || '=' || value, char(10)) FROM parameter WHERE run = ?3)
-                    GROUP BY r.seed, r.replay_of IS NOT NULL, s.name, s.arm HAVING max(r.number)
+                    WHERE r.number IN (
+                        SELECT max(number) FROM (\(Self.alike)) GROUP BY seed, is_replay)
                     """, arguments: [run.sourceSHA256, run.tier, run.number])
             var samples: [String: (reference: [Double], replayed: [Double])] = [:]
             for row in rows {
@@ -69,6 +66,33 @@ extension Ledger {
     }
 }
 
+extension Ledger {
+    /// Runs that went through, of the source ?1 in tier ?2 with the parameters of run ?3.
+    private static let alike = """
+        SELECT r.number, r.id, r.seed, r.replay_of IS NOT NULL AS is_replay FROM run r
+        JOIN seal e ON e.run = r.number AND e.status = 'succeeded'
+        WHERE r.source = ?1 AND r.tier = ?2
+            -- A spot check has no key: its numbers rest on the record that it checks.
+            AND (r.replay_of IS NULL OR EXISTS (SELECT 1 FROM content_key WHERE run = r.number)) AND
+            (SELECT group_concat(name || '=' || value, char(10)) FROM parameter WHERE run = r.number)
+            IS (SELECT group_concat(name || '=' || value, char(10)) FROM parameter WHERE run = ?3)
+        """
+
+    /// The newest run for each seed with the source, tier and parameters of `run`, in the order in which
+    /// they ran; replays are none of them.
+    package func runsOverSeeds(like run: RunRecord) throws -> [String] {
+        try read { db in
+            try String.fetchAll(
+                db,
+                sql: """
+                    SELECT id FROM run WHERE number IN (
+                        SELECT max(number) FROM (\(Self.alike)) WHERE NOT is_replay GROUP BY seed)
+                    ORDER BY number
+                    """, arguments: [run.sourceSHA256, run.tier, run.number])
+        }
+    }
+}
+
 extension ReplayVerdict {
     /// For `--json` and the ledger.
     package var json: [String: Any] {
@@ -76,7 +100,7 @@ extension ReplayVerdict {
             var result: [String: Any] = [
                 "kind": difference.kind.rawValue, "name": difference.name, "cell": difference.cell,
                 "id": difference.cellID, "line": difference.line, "expected": difference.expected,
-                "found": difference.found,
+                "found": difference.found, "text": difference.text,
             ]
             if let step = difference.step { result["step"] = step }
             if let ulps = difference.ulps {
@@ -103,6 +127,7 @@ extension ReplayVerdict {
             },
         ]
         if let first { result["first"] = object(first) }
+        if !remarks.isEmpty { result["remarks"] = remarks }
         return result
     }
 }

@@ -66,6 +66,19 @@ package struct OutputVerdict: Sendable, Equatable {
     /// For a statistical verdict: how many runs on either side, and the test's p.
     package var note = ""
     package var difference: Difference?
+    /// The test over seeds could not be made: too few of them.
+    package var needsSeeds = false
+
+    /// Lowers the rung by how much of a tolerance was used; nil says that none applies. Called where the bytes
+    /// differ and no canonical form makes them equal.
+    mutating func judge(_ used: Double?) {
+        guard let used, used <= 1 else {
+            rung = .different
+            return
+        }
+        rung = max(rung, used == 0 ? .canonicallyEqual : .withinTolerance)
+        if used > 0 { margin = max(margin ?? 0, used) }
+    }
 }
 
 /// The verdict on a whole replay.
@@ -79,6 +92,8 @@ package struct ReplayVerdict: Sendable, Equatable {
     package var environment: [EnvironmentDifference]
     /// What could be expected before it ran; ``Expectation``.
     package var expectation: Expectation
+    /// What a spot check or a bisection adds, a line each.
+    package var remarks: [String] = []
 
     /// The lowest rung of any output; two empty runs have the same bits.
     package var rung: Rung { outputs.map(\.rung).max() ?? .sameBits }
@@ -101,9 +116,13 @@ package struct ReplayVerdict: Sendable, Equatable {
             guard let margin = output.margin, output.rung == .withinTolerance else { continue }
             lines.append("  \(output.name): \(percent(margin)) of its tolerance used")
         }
-        for output in outputs where output.rung == .statisticallyEqual {
+        for output in outputs where output.rung == .statisticallyEqual || output.needsSeeds {
             lines.append("  \(output.name): \(output.note)")
         }
+        if outputs.contains(where: \.needsSeeds) {
+            lines.append("  more seeds settle it: study replay \(original) --over-seeds")
+        }
+        lines += remarks
         if let first {
             lines.append("first difference")
             lines.append("  \(first.text)")

@@ -19,6 +19,9 @@ final class RunRecorder: SessionObserver {
     /// What this run takes from others, by the names of its front matter.
     let upstreams: [UpstreamLink]
     weak var session: Session?
+    /// Asked about each event once it is written down; gives why the run should stop there.
+    var watch: ((Event) -> String?)?
+    private(set) var stopReason: String?
 
     private(set) var claims: [ClaimRecord] = []
     private var series: [String: Int] = [:]
@@ -51,6 +54,14 @@ final class RunRecorder: SessionObserver {
     }
 
     func observe(_ event: Event) throws -> Reply? {
+        // What the kernel had sent before it was ended says nothing more.
+        guard stopReason == nil else { return nil }
+        defer {
+            if let reason = watch?(event) {
+                stopReason = reason
+                session?.stop()
+            }
+        }
         switch event {
         case .metric(let point):
             remember(point)
@@ -112,6 +123,13 @@ final class RunRecorder: SessionObserver {
                     request: request.request,
                     reason:
                         "\(request.path) names no input, dataset or file of this study; did you mean '\(near)'?"
+                )
+            }
+            if ledger.owns(path) {
+                return .refused(
+                    request: request.request,
+                    reason:
+                        "\(request.path) belongs to the ledger that this run is written into.\n  mend:  read results of other runs through `inputs` in the front matter"
                 )
             }
             let pinned = dataset.flatMap { $0.sha256.isEmpty ? nil : $0.sha256 }

@@ -35,6 +35,10 @@ struct RunRequest {
     var replayOf: String?
     /// What the run takes from others, where that is settled: a replay takes what the original took.
     var upstreams: [UpstreamLink]?
+    /// For a spot check: what of each training is computed.
+    var segments: [TrainingSegment] = []
+    /// Asked about each event; gives why the run should stop there.
+    var watch: ((Event) -> String?)?
     var command: [String] = CommandLine.arguments
 }
 
@@ -68,6 +72,8 @@ final class StudyRunner {
     /// - Throws: ``StudyError``, ``BuildError`` or ``ProvenanceError`` where no run could begin; what
     ///   goes wrong after that is in the outcome.
     func run() async throws -> RunOutcome {
+        // Whoever reads our lines may stop reading (`| head`); the run goes on and is recorded.
+        signal(SIGPIPE, SIG_IGN)
         let study = try StudyFile(
             contentsOf: request.file,
             path: request.shownPath ?? request.recordedPath ?? request.file)
@@ -76,9 +82,13 @@ final class StudyRunner {
         if request.upstreams == nil { try node.readInputs() }
         let values = node.values
         let last = try request.until.map { try Self.cell($0, in: study).index }
+        // What ran is found out while the cells compile: in a large repository either takes a while.
+        let (file, known) = (request.file, request.code)
+        let identity = Task.detached { try known ?? CodeIdentity.capture(at: file) }
         let root = request.ledgerRoot ?? Ledger.root(for: request.file)
         let ledger = try Ledger.open(under: root)
         let name = request.recordedPath ?? Self.path(request.file, below: root)
+        LedgerGuard.install(ledger.path)
         let compileBegan = RunView.now()
         let compiler = try await Compiler(
             cache: try BuildCache(ledger.folder + "/cache"), installation: try Installation())
@@ -104,7 +114,7 @@ final class StudyRunner {
                 ContentKey.Input(name: $0.name, artifact: $0.artifact, key: $0.key)
             })
 
-        let code = try request.code ?? CodeIdentity.capture(at: request.file)
+        let code = try await identity.value
         if request.requiresClean { try code.requireClean() }
         let seed = node.seed
         var environment = EnvironmentSnapshot.collect()
@@ -132,9 +142,11 @@ final class StudyRunner {
                     metric: $0.metric, absolute: $0.absolute, relative: $0.relative,
                     ulps: $0.ulps, seeds: $0.seeds)
             },
-            release: Self.release(study.frontMatter.release), command: request.command,
+            release: Self.release(study.frontMatter.release),
+            headline: study.frontMatter.headline, command: request.command,
             code: code, environment: environment, replayOf: request.replayOf)
-        opening.contentKey = key
+        // A spot check leaves most of its trainings out: nobody may take from it.
+        opening.contentKey = request.segments.isEmpty ? key : nil
         opening.upstreams = upstreams
         let writer = try ledger.begin(opening)
         let began = RunView.now()
@@ -144,6 +156,7 @@ final class StudyRunner {
             study: study, file: request.file, root: request.filesRoot ?? root, ledger: ledger,
             writer: writer,
             view: view, scratch: scratch, upstreams: upstreams)
+        recorder.watch = request.watch
         let end: SessionEnd
         do {
             try FileManager.default.createDirectory(
@@ -165,7 +178,7 @@ final class StudyRunner {
                     parameters: values.map {
                         ParameterSetting(
                             name: $0.parameter.name, type: $0.value.swiftType, text: "\($0.value)")
-                    }))
+                    }, segments: request.segments))
         } catch {
             end = .failed(
                 CellFailure(
@@ -192,7 +205,8 @@ final class StudyRunner {
         case .interrupted(let cell):
             outcome.status = .interrupted
             failure = RunFailure(
-                cell: cell, reason: "interrupted", message: "the run was stopped by Ctrl-C",
+                cell: cell, reason: "interrupted",
+                message: recorder.stopReason ?? "the run was stopped by Ctrl-C",
                 line: study.cells[cell].firstLine)
         case .failed(let found):
             outcome.status = .failed

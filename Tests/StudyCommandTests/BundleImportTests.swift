@@ -1,0 +1,115 @@
+// A bundle into another ledger: everything arrives, twice is once, and leaving again gives the same tar.
+
+import Foundation
+import Provenance
+import TestSupport
+import Testing
+
+@Suite struct `Importing a bundle` {
+    private static let study = """
+        ---
+        title: Away and back
+        ---
+        ```swift
+        //| id: all
+        import Glibc
+        let run = Run.current
+        let text = try run.text("data/words.txt")
+        for step in 0..<20 { run.record("length", Double(text.utf8.count + step), step: step) }
+        try run.save("adapter", kind: "data") { path in
+            mkdir(path, 0o755)
+            let file = fopen(path + "/words.txt", "w")
+            fputs(text, file)
+            fclose(file)
+        }
+        run.claim("it is long", holds: text.utf8.count > 3, evidence: "\\(text.utf8.count)")
+        print("done")
+        ```
+        """
+
+    private func git(_ arguments: String..., at folder: String) throws {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        process.arguments =
+            ["git", "-c", "user.name=T", "-c", "user.email=t@example.org"] + arguments
+        process.currentDirectoryURL = URL(fileURLWithPath: folder)
+        process.standardOutput = FileHandle.nullDevice
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        process.waitUntilExit()
+    }
+
+    @Test(arguments: [true, false]) func `arrives whole, replays there, and leaves as the same tar`(
+        inRepository: Bool
+    ) throws {
+        let home = try TemporaryFolder("home")
+        try home.write(Self.study, to: "studies/away.md")
+        try home.write("some words\n", to: "studies/data/words.txt")
+        try home.write("#!/bin/sh\n", to: "tool.sh")
+        chmod(home.path + "/tool.sh", 0o755)
+        if inRepository {
+            try git("init", "-q", at: home.path)
+            try git("add", ".", at: home.path)
+            try git("commit", "-qm", "one", at: home.path)
+        }
+        let run = try StudyProcess(["run", "studies/away.md", "--json"], in: home.path)
+        let id = try #require(run.json["run"] as? String, "\(run.errors)")
+        // Without Git, the ledger lies beside the study.
+        let work = inRepository ? home.path : home.path + "/studies"
+        let first = try StudyProcess(["export", id, "-o", "one.tar.zst", "--json"], in: work)
+        let hash = try #require(first.json["tar_sha256"] as? String, "\(first.errors)")
+
+        let away = try TemporaryFolder("away")
+        let place = work + "/one.tar.zst"
+        let taken = try StudyProcess(["import", place, "--json"], in: away.path)
+        #expect(taken.status == 0, "\(taken.errors)")
+        #expect(taken.json["imported"] as? [String] == [id])
+        #expect(taken.json["missing"] as? Int == 0)
+        let again = try StudyProcess(["import", place, "--json"], in: away.path)
+        #expect(again.status == 0)
+        #expect(again.json["imported"] as? [String] == [])
+        #expect(again.json["known"] as? [String] == [id])
+        #expect(again.json["objects"] as? Int == 0)
+        let shown = try StudyProcess(["show", id, "--verify", "--json"], in: away.path)
+        #expect(shown.json["seal_holds"] as? Bool == true)
+
+        let second = try StudyProcess(["export", id, "-o", "two.tar.zst", "--json"], in: away.path)
+        #expect(second.status == 0, "\(second.errors)")
+        #expect(second.json["tar_sha256"] as? String == hash)
+        #expect(
+            FileManager.default.contents(atPath: away.path + "/two.tar.zst")
+                == FileManager.default.contents(atPath: place))
+
+        // Home is gone; what ran is in the ledger.
+        try FileManager.default.removeItem(atPath: home.path + "/studies")
+        let replay = try StudyProcess(["replay", id], in: away.path)
+        #expect(replay.status == 0, "\(replay.output) \(replay.errors)")
+        #expect(replay.output.contains("✓ same bits"))
+        // Nothing of it is garbage.
+        let garbage = try Ledger.open(under: away.path).garbage(olderThan: -1)
+        #expect(garbage.objects.isEmpty)
+    }
+
+    @Test func `a bundle with a flipped byte is refused with status 5, and nothing is taken`()
+        throws
+    {
+        let home = try TemporaryFolder("home")
+        try home.write(Self.study, to: "away.md")
+        try home.write("some words\n", to: "data/words.txt")
+        let run = try StudyProcess(["run", "away.md", "--json"], in: home.path)
+        let id = try #require(run.json["run"] as? String, "\(run.errors)")
+        #expect(try StudyProcess(["export", id, "-o", "one.tar"], in: home.path).status == 0)
+        var bytes = try Data(contentsOf: URL(fileURLWithPath: home.path + "/one.tar"))
+        let word = try #require(bytes.range(of: Data("some words".utf8)))
+        bytes[word.lowerBound] ^= 1
+        try bytes.write(to: URL(fileURLWithPath: home.path + "/bad.tar"))
+        let away = try TemporaryFolder("away")
+        let taken = try StudyProcess(["import", home.path + "/bad.tar"], in: away.path)
+        #expect(taken.status == 5)
+        #expect(taken.errors.hasPrefix("The bundle is not what was exported:\n"), "\(taken.errors)")
+        #expect(try StudyProcess(["list"], in: away.path).output.hasPrefix("No run yet."))
+        let nothing = try StudyProcess(["import", "nowhere.tar"], in: away.path)
+        #expect(nothing.status == 2)
+        #expect(nothing.errors.hasPrefix("There is nothing at nowhere.tar.\n"))
+    }
+}
