@@ -94,7 +94,7 @@ let package = Package(
         .target(
             name: "Export",
             dependencies: [
-                "CArchive", "Notebook", "Provenance",
+                "CArchive", "CProcess", "Notebook", "Provenance",
                 .product(name: "Mustache", package: "swift-mustache"),
                 .product(name: "Crypto", package: "swift-crypto"),
             ],
@@ -166,7 +166,7 @@ let package = Package(
             swiftSettings: tests),
         .testTarget(
             name: "StudyCommandTests",
-            dependencies: ["Provenance", "Events", "TestSupport"],
+            dependencies: ["Export", "Provenance", "Events", "TestSupport"],
             swiftSettings: tests),
     ]
 )

@@ -15,6 +15,8 @@ package struct ExportError: Error, Sendable, Equatable, CustomStringConvertible 
         case policy
         /// A program that we call (ssh-keygen, bwrap, gnuplot) is missing or refused.
         case tool
+        /// A replay in the sandbox went beyond a limit, or was interrupted.
+        case stopped
         /// The bundle does not verify.
         case bundle
         /// What was asked for cannot be: a place that cannot be written, a run that is still going on.

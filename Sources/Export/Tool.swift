@@ -1,5 +1,6 @@
 // Runs one of the few programs that we call (ssh-keygen, gnuplot, katex), with bytes in and bytes out.
 
+internal import CProcess
 internal import Dispatch
 internal import Foundation
 

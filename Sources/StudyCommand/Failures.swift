@@ -19,8 +19,7 @@ enum Failures {
                 study.diagnostics.contains { $0.place != nil }
                     ? ExitStatus.studyFailed : ExitStatus.wrongUsage
             case is BuildError, is ProvenanceError: ExitStatus.studyFailed
-            case let export as ExportError:
-                export.reason == .usage ? ExitStatus.wrongUsage : ExitStatus.studyFailed
+            case let export as ExportError: status(of: export)
             default: ExitStatus.internalError
             }
         let text = "\(error)"
@@ -42,6 +41,14 @@ enum Failures {
 }
 
 extension Failures {
+    private static func status(of error: ExportError) -> Int32 {
+        switch error.reason {
+        case .usage: ExitStatus.wrongUsage
+        case .bundle: ExitStatus.bundleRefused
+        case .name, .archive, .content, .policy, .tool, .stopped: ExitStatus.studyFailed
+        }
+    }
+
     /// Writes a file that the user asked for, with the folders above it.
     /// - Throws: ``ExportError`` that says why not and what to do.
     static func write(_ bytes: [UInt8], to path: String) throws {

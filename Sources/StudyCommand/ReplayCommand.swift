@@ -1,7 +1,7 @@
-// `study replay RUN`: what ran, once more, in a scratch worktree, and a verdict.
+// `study replay RUN` and `study replay BUNDLE`: what ran, once more, and a verdict. Replayer.swift
+// runs and compares; BundleReplay.swift unpacks a bundle and locks it up.
 
 internal import ArgumentParser
-internal import Events
 internal import Foundation
 internal import Provenance
 
@@ -13,9 +13,16 @@ struct ReplayCommand: AsyncParsableCommand {
             Every metric, figure, artifact and text is compared bit for bit, then in canonical form, then \
             within the tolerances of the study. Standard error is not compared. Exit status 4 when an \
             output differs. The replay is a run of its own, linked to the original.
+
+            A bundle is verified first; then its cells are compiled and run in a sandbox of bubblewrap: no \
+            network, an empty home, system and inputs read-only, limits on time, memory, processes and \
+            disk. It needs neither repository nor ledger, and leaves nothing behind.
             """)
 
-    @Argument(help: ArgumentHelp("An id, its first or last digits, or @latest.", valueName: "run"))
+    @Argument(
+        help: ArgumentHelp(
+            "A run (an id, its first or last digits, or @latest), or a bundle's file or folder.",
+            valueName: "run"))
     var name: String
 
     @Option(help: "Threads of the engine, instead of the original's.")
@@ -39,8 +46,10 @@ struct ReplayCommand: AsyncParsableCommand {
             valueName: "segments"))
     var spot: Int?
 
-    @Flag(help: "Keep the scratch worktree, and say where it is.")
+    @Flag(help: "Keep the scratch folder, and say where it is.")
     var keep = false
+
+    @OptionGroup(title: "FOR A BUNDLE") var bundle: BundleReplayOptions
 
     @OptionGroup var options: LedgerOptions
 
@@ -57,6 +66,16 @@ struct ReplayCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
+        if BundleReplay.isBundle(name) {
+            let replay = BundleReplay(
+                bundle: name, options: bundle, threads: threads, keep: keep, json: options.json)
+            return try await replay.run()
+        }
+        if let option = bundle.given {
+            let text = "\(option) is for bundles, and \(name) is no file or folder here."
+            FileHandle.standardError.write(Data((text + "\n").utf8))
+            throw ExitCode(ExitStatus.wrongUsage)
+        }
         let verdict: ReplayVerdict
         do {
             verdict = try await replay()
@@ -74,28 +93,12 @@ struct ReplayCommand: AsyncParsableCommand {
         let ledger = try options.openExisting()
         let original = try ledger.run(name, points: true)
         let view = RunView(usesErrorStream: options.json)
-        view.note("expected: \(expectation(original).text)")
+        view.note("expected: \(Replayer.expectation(original, threads: threads).text)")
         let replayer = Replayer(
             ledger: ledger, root: options.root, view: view, threads: threads, keep: keep)
         if overSeeds { return try await replayer.replayOverSeeds(original) }
         if bisect { return try await replayer.bisect(original) }
         if let spot { return try await replayer.spotCheck(original, count: spot) }
         return try await replayer.replay(original)
-    }
-
-    /// What the facts that are known before anything is compiled let us expect.
-    private func expectation(_ original: RunRecord) -> Expectation {
-        let now = EnvironmentSnapshot.collect()
-        let known = Set(now.facts.map(\.name))
-        var differences = original.environment.differences(
-            from: now, portable: original.tier == "portable"
-        ).filter { known.contains($0.name) }
-        if let threads, threads != original.threads {
-            differences.append(
-                EnvironmentDifference(
-                    name: "engine.threads", first: "\(original.threads)", second: "\(threads)",
-                    weight: 85))
-        }
-        return Expectation(tier: original.tier, differences: differences)
     }
 }

@@ -5,13 +5,8 @@ internal import ArgumentParser
 internal import Export
 internal import Foundation
 
-/// What both commands take.
-struct BundleArguments: ParsableArguments {
-    @Argument(
-        help: "A .tar.zst, .tar, .tar.gz or .zip, or the folder of an unpacked bag.",
-        completion: .file())
-    var bundle: String
-
+/// What every command that reads a stranger's archive takes.
+struct ArchiveOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
             "An allowed-signers file of ssh-keygen: the signature must be by one of them.",
@@ -26,9 +21,6 @@ struct BundleArguments: ParsableArguments {
             "Refuse archives that unfold to more times their size.", valueName: "times"))
     var maxRatio: Int = 250
 
-    @Flag(help: "Print one JSON object, the last line of standard output.")
-    var json = false
-
     func validate() throws {
         guard maxSize > 0, maxRatio > 0, maxSize < 1 << 20 else {
             throw ValidationError("--max-size and --max-ratio are positive numbers.")
@@ -41,11 +33,25 @@ struct BundleArguments: ParsableArguments {
         limits.ratio = Int64(maxRatio)
         return limits
     }
+}
+
+/// What both commands take.
+struct BundleArguments: ParsableArguments {
+    @Argument(
+        help: "A .tar.zst, .tar, .tar.gz or .zip, or the folder of an unpacked bag.",
+        completion: .file())
+    var bundle: String
+
+    @OptionGroup var archive: ArchiveOptions
+
+    @Flag(help: "Print one JSON object, the last line of standard output.")
+    var json = false
 
     /// Verifies; what cannot be read at all ends the command with status 2 or 5.
     func verification() throws -> Verification {
         do {
-            return try BundleVerifier.verify(bundle, limits: limits, signers: signers)
+            return try BundleVerifier.verify(
+                bundle, limits: archive.limits, signers: archive.signers)
         } catch {
             FileHandle.standardError.write(Data("\(error)\n".utf8))
             if json {

@@ -144,7 +144,6 @@ import Provenance
         let leak = scratch.write("tree/copy.bin", Sample.weights)
         let sneaky = try BundlePlan(
             run, store: try Sample.store(scratch), sourceFiles: [("copy.bin", leak)],
-            sourceBundle: nil,
             options: BundleOptions(), scratch: scratch.path)
         #expect(plan.withheld.contains { $0.path.hasSuffix("adapter_model.safetensors") })
         #expect(sneaky.withheld.contains { $0.path.hasSuffix("copy.bin") })

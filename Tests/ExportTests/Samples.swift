@@ -190,7 +190,7 @@ enum Sample {
         let store = try store(scratch)
         let source = scratch.write("tree/studies/mini.md", Array(text.utf8))
         return try BundlePlan(
-            run, store: store, sourceFiles: [("studies/mini.md", source)], sourceBundle: nil,
+            run, store: store, sourceFiles: [("studies/mini.md", source)],
             options: options, scratch: scratch.path)
     }
 

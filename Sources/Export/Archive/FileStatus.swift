@@ -9,6 +9,7 @@ struct FileStatus {
     enum Kind { case file, folder, other }
     var kind: Kind
     var size: Int64
+    var bytesOnDisk: Int64
 
     /// Nil where there is nothing, or nothing that may be looked at.
     init?(_ path: String, followingLinks: Bool = true) {
@@ -20,5 +21,6 @@ struct FileStatus {
         default: kind = .other
         }
         size = Int64(status.st_size)
+        bytesOnDisk = Int64(status.st_blocks) * 512
     }
 }

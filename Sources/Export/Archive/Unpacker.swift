@@ -60,6 +60,15 @@ final class Unpacker: ArchiveVisitor {
 
 /// Verifies and unpacks in one pass; what was unpacked is removed again where the bundle has a fault.
 package enum BundleUnpacker {
+    /// The error for a bundle that does not verify.
+    package static func refusal(of path: String, _ found: Verification) -> ExportError {
+        ExportError(
+            .bundle,
+            "The bundle is not what was exported:\n"
+                + found.faults.map { "  \($0)" }.joined(separator: "\n"),
+            where: path, mend: "get the bundle again from its author; do not run it")
+    }
+
     /// - Returns: What the verification found, without faults, and the bag's folder below `folder`.
     /// - Throws: ``ExportError`` with reason `.bundle` that names every fault.
     @discardableResult
@@ -74,11 +83,7 @@ package enum BundleUnpacker {
             let verification = try BundleVerifier.finish(
                 digester.contents, findings.topFolder ?? "", findings: findings, signers: signers)
             guard verification.isWhole else {
-                throw ExportError(
-                    .bundle,
-                    "The bundle is not what was exported:\n"
-                        + verification.faults.map { "  \($0)" }.joined(separator: "\n"),
-                    where: path, mend: "get the bundle again from its author")
+                throw refusal(of: path, verification)
             }
             return (verification, folder + "/" + verification.folder)
         } catch {

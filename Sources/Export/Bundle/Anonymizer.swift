@@ -2,6 +2,7 @@
 // they stand. What cannot be searched (binary files) and holds one of them stays here.
 
 internal import Events
+internal import Provenance
 internal import Foundation
 
 struct Anonymizer {
@@ -93,6 +94,9 @@ struct Anonymizer {
         run.authors = facts.authors.isEmpty ? [] : [RunFacts.Person(name: "Anonymous")]
         run.remote = nil
         run.branch = nil
+        // A public repository can be searched for a commit's id.
+        run.commit = nil
+        run.snapshot = nil
         run.text = scrubbed(facts.text)
         run.title = scrubbed(facts.title)
         run.study = scrubbed(facts.study)
@@ -134,6 +138,17 @@ struct Anonymizer {
             run.failure = failure
         }
         run.releaseReason = facts.releaseReason.map(scrubbed)
+        run.attempts = facts.attempts.map {
+            var attempt = $0
+            attempt.note = scrubbed($0.note)
+            attempt.parameters = scrubbed($0.parameters)
+            return attempt
+        }
+        run.upstreams = facts.upstreams.map {
+            var link = $0
+            link.study = scrubbed($0.study)
+            return link
+        }
         return run
     }
 

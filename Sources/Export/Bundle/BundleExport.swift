@@ -30,8 +30,14 @@ package final class BundleExport {
             let source = try Self.checkOut(
                 try ledger.run(name), of: ledger, root: root, into: folder + "/tree")
             let store = RunStore(objects: ledger.objects, root: root)
+            let patch =
+                try facts.commit.flatMap { commit in
+                    try facts.snapshot.flatMap {
+                        try Checkout.patch(from: commit, to: $0, of: root)
+                    }
+                } ?? ledger.patch(of: facts.id)
             var plan = try BundlePlan(
-                facts, store: store, sourceFiles: source, sourceBundle: nil, options: options,
+                facts, store: store, sourceFiles: source, patch: patch, options: options,
                 scratch: folder)
             if source.isEmpty {
                 plan.notes.append("No commit is on record: the source is the study alone.")
@@ -41,12 +47,15 @@ package final class BundleExport {
             let hidesItems = !plan.policy.includesCompletions
             _ = try ledger.extract(
                 facts.id, to: rows, hashing: hidesItems ? { ReleasePolicy.hash($0) } : nil,
-                scrubbing: anonymizer.map { anonymizer in { anonymizer.scrubbed($0) } })
+                scrubbing: anonymizer.map { anonymizer in { anonymizer.scrubbed($0) } },
+                patch: plan.files.contains { $0.path == BundleLayout.patch } ? patch : nil)
             plan.files.append(
                 PayloadFile(
                     BundleLayout.rows, .file(rows, size: BundlePlan.size(rows) ?? 0), name: "rows",
                     about: "the run's rows as a ledger of its own, which `study import` takes",
                     mediaType: "application/vnd.sqlite3"))
+            try Self.addUpstreams(
+                of: facts.id, in: ledger, to: &plan, hidesItems: hidesItems, folder: folder)
             let report = HTMLReport(plan.run, policy: plan.policy, version: options.softwareVersion)
             plan.files.append(
                 PayloadFile(
@@ -65,6 +74,41 @@ package final class BundleExport {
         } catch {
             try? FileManager.default.removeItem(atPath: folder)
             throw error
+        }
+    }
+
+    /// The runs that this one took artifacts from come along: their rows, and their studies as run.
+    private static func addUpstreams(
+        of id: String, in ledger: Ledger, to plan: inout BundlePlan, hidesItems: Bool,
+        folder: String
+    ) throws {
+        let lineage = try ledger.lineage(of: id)
+        if plan.options.isAnonymous, !lineage.runs.isEmpty {
+            // Their authors may be others, whose names nobody has looked for.
+            plan.notes.append("Upstream runs stay here: they are named by their hashes only.")
+            return
+        }
+        for link in lineage.missing {
+            plan.notes.append(
+                "Run \(link.producer), which made \(link.artifact), is not in this ledger: it is named by its hash only."
+            )
+        }
+        for other in lineage.runs {
+            let rows = folder + "/\(other).sqlite"
+            _ = try ledger.extract(
+                other, to: rows, hashing: hidesItems ? { ReleasePolicy.hash($0) } : nil)
+            let base = BundleLayout.upstreamRuns + other
+            plan.files.append(
+                PayloadFile(
+                    base + "/run.sqlite", .file(rows, size: BundlePlan.size(rows) ?? 0),
+                    name: "rows of run \(other)",
+                    about: "an upstream run's rows as a ledger of its own",
+                    mediaType: "application/vnd.sqlite3"))
+            plan.files.append(
+                .text(
+                    base + "/study.md", try ledger.run(other).text,
+                    name: "study of run \(other)", about: "an upstream run's study, as run",
+                    mediaType: "text/markdown"))
         }
     }
 

@@ -81,6 +81,16 @@ package struct BundleInspection: Sendable {
         }
     }
 
+    /// The locale of the run, where its name is one that can be set.
+    package var locale: String? {
+        guard let name = environment.first(where: { $0.name == "locale" })?.value, !name.isEmpty
+        else { return nil }
+        let isPlain = name.allSatisfy {
+            $0.isASCII && ($0.isLetter || $0.isNumber || "._-@".contains($0))
+        }
+        return isPlain ? name : nil
+    }
+
     private static func seconds(_ action: JSON) -> Double? {
         let formatter = ISO8601DateFormatter()
         formatter.formatOptions = [.withInternetDateTime, .withFractionalSeconds]
@@ -117,7 +127,7 @@ package struct BundleInspection: Sendable {
         out.append("made      \(outputs.isEmpty ? "nothing" : "")")
         out += outputs.prefix(40).map { "  \($0.path), \($0.size)" }
         if !withheld.isEmpty {
-            out.append("withheld  \(withheld.count) files")
+            out.append("withheld  \(withheld.count == 1 ? "1 file" : "\(withheld.count) files")")
             out += withheld.prefix(20).map { "  " + $0 }
         }
         return out.map { line in

@@ -2,6 +2,7 @@
 // descriptions, citation, and what a reviewer reads. ReviewerReadme.swift and Checklists.swift hold words.
 
 internal import Events
+internal import Provenance
 internal import Foundation
 
 extension BundlePlan {
@@ -52,12 +53,28 @@ extension BundlePlan {
         add(
             BundleLayout.environment, environment, "environment",
             "machine, toolchain and libraries, as recorded before the first cell")
+        files.append(
+            .text(
+                BundleLayout.lock, lock, name: "environment lock",
+                about:
+                    "compiler, engine and libraries by version: what a machine needs for the same bits"
+            ))
+        if !run.verdicts.isEmpty {
+            add(
+                BundleLayout.replays, verdicts, "replays",
+                "every replay of this run on the same ledger, with its verdict")
+        }
+        if !run.upstreams.isEmpty {
+            add(
+                BundleLayout.upstreams, upstreams, "upstream runs",
+                "which artifacts of other runs this run took, by their hashes")
+        }
         add(
             BundleLayout.policy, release, "release decision",
             "what leaves, what is withheld and why, with hashes of what is withheld")
         if !run.attempts.isEmpty {
             add(
-                "attempts.json", attempts, "other runs",
+                BundleLayout.attempts, attempts, "other runs",
                 "every other run of this study on the same ledger, failed ones too: the denominator"
             )
         }
@@ -170,12 +187,44 @@ extension BundlePlan {
     private var attempts: JSON {
         .array(
             run.attempts.map {
+                let known: [(String, String?)] = [
+                    ("run", $0.id), ("status", $0.status.rawValue),
+                    ("began", ROCrate.time($0.began.nanoseconds)), ("seed", $0.seed),
+                    ("parameters", $0.parameters), ("replay_of", $0.replayOf),
+                    ("verdict", $0.rung), ("note", $0.note.isEmpty ? nil : $0.note),
+                ]
+                return .object(
+                    known.compactMap { name, value in value.map { (name, JSON.string($0)) } }
+                        + ($0.seconds.map { [("seconds", JSON.number($0))] } ?? []))
+            })
+    }
+
+    private var verdicts: JSON {
+        .array(
+            run.verdicts.map {
+                .object([("replay", .string($0.replay)), ("verdict", .string($0.rung))])
+            })
+    }
+
+    private var upstreams: JSON {
+        .array(
+            run.upstreams.map {
                 .object([
-                    ("run", .string($0.id)), ("status", .string($0.status.rawValue)),
-                    ("began", .string(ROCrate.time($0.began.nanoseconds))),
-                    ("note", .string($0.note)),
+                    ("input", .string($0.name)), ("study", .string($0.study)),
+                    ("artifact", .string($0.artifact)), ("run", .string($0.producer)),
+                    ("content_key", .string($0.key)), ("sha256", .string($0.sha256)),
+                    ("is_folder", .bool($0.isFolder)),
                 ])
             })
+    }
+
+    /// What must be the same for the same bits, one "name version" a line, as the record has it.
+    private var lock: String {
+        let prefixes = ["swift", "engine.", "library.", "openblas", "os.name", "os.architecture"]
+        let lines = run.environment.filter { fact in
+            prefixes.contains { fact.name.hasPrefix($0) } && fact.name != "engine.threads"
+        }.map { "\($0.name) \($0.value.replacing("\n", with: " "))" }
+        return lines.sorted().map { $0 + "\n" }.joined()
     }
 
     /// A card for an adapter that has none, in Hugging Face's form.

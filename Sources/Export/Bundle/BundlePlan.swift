@@ -38,7 +38,7 @@ package struct BundlePlan {
     ///   - extra: Files that others made for the bundle: the report, the rows as SQLite.
     package init(
         _ facts: RunFacts, store: RunStore, sourceFiles: [(path: String, file: String)],
-        sourceBundle: String?, options: BundleOptions, scratch: String
+        patch: String? = nil, options: BundleOptions, scratch: String
     ) throws {
         let anonymizer = options.isAnonymous ? Anonymizer(facts, root: store.root) : nil
         self.anonymizer = anonymizer
@@ -53,11 +53,12 @@ package struct BundlePlan {
                 mediaType: "text/markdown", role: .study))
         addArtifacts(store, anonymizer)
         addInputs(store, anonymizer)
-        addSource(sourceFiles, sourceBundle, studyPath, anonymizer)
+        addSource(sourceFiles, patch)
         try addDocuments(scratch: scratch)
         if let anonymizer { files = try files.map { try anonymizer.scrubbed($0, notes: &notes) } }
         var seen: Set<String> = []
         files = files.filter { seen.insert(EntryNames.folded($0.path)).inserted }
+        addGitBundle()
         writeReadme()
     }
 
@@ -104,9 +105,8 @@ package struct BundlePlan {
         var seen: Set<String> = []
         for (index, input) in run.inputs.enumerated() {
             for member in input.files {
-                let path = BundleLayout.safe(
-                    "inputs/" + relative(input.shownPath ?? input.path)
-                        + (member.path.isEmpty ? "" : "/" + member.path))
+                let path = BundleLayout.input(
+                    input.shownPath ?? input.path, member: member.path)
                 guard seen.insert(path).inserted else { continue }
                 let reason =
                     forbidden.contains(member.sha256)
@@ -142,17 +142,16 @@ package struct BundlePlan {
 
     /// The tree that ran, without what is withheld: a weight committed to Git must not slip out here.
     private mutating func addSource(
-        _ sourceFiles: [(path: String, file: String)], _ bundle: String?, _ studyPath: String,
-        _ anonymizer: Anonymizer?
+        _ sourceFiles: [(path: String, file: String)], _ patch: String?
     ) {
         let held = Set(withheld.map(\.sha256))
-        var kept = true
+        var kept: Set<String> = []
         for (path, file) in sourceFiles {
             guard let bytes = FileManager.default.contents(atPath: file) else { continue }
             let digest = hexadecimal(SHA256.hash(data: bytes))
             let place = BundleLayout.safe(BundleLayout.sourceFiles + path)
             if held.contains(digest) {
-                kept = false
+                kept.insert(path)
                 withheld.append(
                     Withheld(
                         path: place, sha256: digest, size: Int64(bytes.count),
@@ -166,17 +165,51 @@ package struct BundlePlan {
             payload.isExecutable = access(file, X_OK) == 0
             files.append(payload)
         }
-        guard let bundle, let size = Self.size(bundle) else { return }
-        if !kept || options.isAnonymous {
+        guard let patch, !patch.isEmpty else { return }
+        if run.changes.contains(where: { kept.contains($0.path) }) {
             notes.append(
-                "The Git bundle stays here: it holds \(kept ? "names and times of commits" : "files that are withheld"). The source comes as files."
+                "What differed from the commit leaves as files only: a patch would hold what is withheld."
             )
             return
         }
         files.append(
+            .text(
+                BundleLayout.patch, patch, name: "uncommitted changes",
+                about:
+                    "how the tree that ran differed from commit \(run.commit ?? "(none)"), for `git apply`",
+                mediaType: "text/x-diff"))
+    }
+
+    /// The source files once more, for `git clone`: those that leave, as they leave.
+    private mutating func addGitBundle() {
+        let sources = files.filter { $0.path.hasPrefix(BundleLayout.sourceFiles) }
+        guard !sources.isEmpty else { return }
+        // The pack is made in memory.
+        guard sources.reduce(0, { $0 + $1.source.size }) < 256 << 20 else {
+            notes.append("The source is too large for a Git bundle beside it; it comes as files.")
+            return
+        }
+        let contents = sources.compactMap { source -> GitBundle.File? in
+            let bytes: [UInt8]? =
+                switch source.source {
+                case .bytes(let bytes): bytes
+                case .file(let path, _):
+                    FileManager.default.contents(atPath: path).map { Array($0) }
+                }
+            return bytes.map {
+                GitBundle.File(path: source.name, bytes: $0, isExecutable: source.isExecutable)
+            }
+        }
+        let commit = run.snapshot ?? run.commit ?? "(none)"
+        let (bytes, id) = GitBundle.make(
+            contents,
+            message: "The source of run \(run.id)\n\nRecorded as commit \(commit).", time: run.epoch
+        )
+        files.append(
             PayloadFile(
-                BundleLayout.sourceBundle, .file(bundle, size: size), name: "Git bundle",
-                about: "the commit that ran, for `git clone`; its files are beside it",
+                BundleLayout.sourceBundle, .bytes(bytes), name: "Git bundle",
+                about:
+                    "the same files as one commit, \(id), for `git clone -b \(GitBundle.branch) source.bundle`",
                 mediaType: "application/octet-stream"))
     }
 
@@ -188,13 +221,6 @@ package struct BundlePlan {
 
     func cellName(_ index: Int) -> String {
         run.cells.indices.contains(index) ? run.cells[index].id : String(index + 1)
-    }
-
-    /// An input's path inside the crate: what lies outside the repository keeps its last two names.
-    private func relative(_ path: String) -> String {
-        if !path.hasPrefix("/"), !path.hasPrefix("..") { return path }
-        return "outside/"
-            + path.split(separator: "/").filter { $0 != ".." }.suffix(2).joined(separator: "/")
     }
 
     static func size(_ path: String) -> Int64? {

@@ -38,9 +38,7 @@ enum Croissant {
                                 "contentUrl",
                                 .string(
                                     input.url ?? "../"
-                                        + BundleLayout.safe(
-                                            "inputs/" + path
-                                                + (file.path.isEmpty ? "" : "/" + file.path)))
+                                        + BundleLayout.input(path, member: file.path))
                             ), ("contentSize", .string("\(file.size) B")),
                             ("encodingFormat", .string(BundlePlan.mediaType(inside, ""))),
                             ("sha256", .string(file.sha256)),

@@ -33,6 +33,11 @@ package indirect enum JSON: Sendable, Equatable {
         return text
     }
 
+    package var integer: Int64? {
+        guard case .integer(let value) = self else { return nil }
+        return value
+    }
+
     package var array: [JSON]? {
         guard case .array(let values) = self else { return nil }
         return values

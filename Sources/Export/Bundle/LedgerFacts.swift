@@ -23,6 +23,25 @@ extension RunFacts {
             series.proportions = from.proportions
             self.series.append(series)
         }
+        fill(try ledger.companions(of: record.id))
+    }
+
+    /// Replays of this run are verdicts; all else of the study is what was tried beside it.
+    private mutating func fill(_ companions: [Companion]) {
+        for other in companions {
+            if other.replayOf == id, let rung = other.rung {
+                verdicts.append(Verdict(replay: other.id, rung: rung, detail: other.note))
+                continue
+            }
+            attempts.append(
+                Attempt(
+                    id: other.id, status: Status(rawValue: other.status.rawValue) ?? .lost,
+                    began: other.began,
+                    seconds: other.ended.map {
+                        Double($0.nanoseconds - other.began.nanoseconds) / 1e9
+                    }, note: other.note, seed: other.seed, parameters: other.parameters,
+                    replayOf: other.replayOf, rung: other.rung))
+        }
     }
 
     /// Adds what the run's own rows do not hold: verdicts of its replays, other runs of the same study,
@@ -138,6 +157,7 @@ extension RunFacts {
         streams = record.streams.sorted { $0.key < $1.key }.map { ($0.key, String($0.value)) }
         digests = record.digests
         replayOf = record.replayOf
+        upstreams = record.upstreams
         outputs = record.outputs.map {
             Output(
                 cell: $0.cell, stream: $0.stream == .standardOutput ? "stdout" : "stderr",

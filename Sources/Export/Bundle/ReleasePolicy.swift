@@ -42,7 +42,7 @@ package struct ReleasePolicy: Sendable, Equatable {
                     "The study declares release: open, gives no reason, and lowers the refusal rate of \(foreign[0].path), which this project did not make (\(lowered[0])).",
                     where: run.study,
                     mend:
-                        "write the reason (`release: {mode: open, reason: …}`), or remove the line: the bundle is then metrics-only"
+                        "write the reason (`release: {policy: open, reason: …}`), or remove the line: the bundle is then metrics-only"
                 )
             }
             mode = .open

@@ -1,6 +1,7 @@
 // The first file a reviewer opens. Short sentences, commands that can be copied, numbers from the record.
 
 internal import Events
+internal import Provenance
 
 enum ReviewerReadme {
     static func text(_ run: RunFacts, _ plan: BundlePlan) -> String {
@@ -25,8 +26,10 @@ enum ReviewerReadme {
 
                 study replay BUNDLE
 
-            It verifies first, then runs the cells in a sandbox (no network, a fresh home, read-only inputs, limits on
-            time and memory), and compares every number and file with this record.
+            It verifies first, then compiles and runs the cells in a sandbox of bubblewrap (no network, an empty home,
+            system and inputs read-only, limits on time, memory, processes and disk), and compares every number and file
+            with this record. It needs this project and Swift installed, and neither repository nor account.
+            \(missing(plan))
 
             | cost | as recorded |
             |---|---|
@@ -51,13 +54,18 @@ enum ReviewerReadme {
         }
         for (folder, words) in [
             ("adapters/", "adapters, in PEFT's format"), ("artifacts/", "what else the cells made"),
-            ("inputs/", "what the cells read"), ("source/", "the source tree as it was"),
+            ("inputs/", "what the cells read"),
+            (
+                "source/files/",
+                "the source tree as it was; `source/source.bundle` is the same for `git clone`"
+            ),
+            ("upstream/", "rows and studies of the runs that this one took artifacts from"),
             ("results/figures/", "figures as gnuplot scripts, with their numbers"),
         ] where plan.files.contains(where: { $0.path.hasPrefix(folder) }) {
             out += "| `\(folder)` | \(words) |\n"
         }
         out += """
-            | `environment.json` | machine, toolchain, libraries |
+            | `environment.json`, `environment.lock` | machine, toolchain and libraries; the versions that decide the bits |
             | `release.json` | what was withheld, why, and its hashes |
             | `checklists.md` | ACM badge and NeurIPS checklist answers |
             | `ro-crate-metadata.json` | all of this for machines (RO-Crate, Provenance Run Crate 0.5) |
@@ -91,8 +99,21 @@ enum ReviewerReadme {
         }
         if !run.attempts.isEmpty {
             let failed = run.attempts.filter { $0.status != .succeeded }.count
+            let others =
+                run.attempts.count == 1
+                ? "1 other run" : "\(run.attempts.count) other runs"
             out +=
-                "\nBeside this run the ledger has \(run.attempts.count) others of the same study, \(failed) of which did not succeed; `attempts.json` lists them.\n"
+                "\nBeside this run the ledger has \(others) of the same study, \(failed) of which did not succeed; `attempts.json` lists them.\n"
+        }
+        for verdict in run.verdicts {
+            out += "\nReplayed as run `\(verdict.replay)`: \(verdict.rung).\n"
+        }
+        if !run.upstreams.isEmpty {
+            out += "\n## What it took from other runs\n\n"
+            for link in run.upstreams {
+                out +=
+                    "- `\(line(link.name))`: artifact `\(line(link.artifact))` of run `\(link.producer)` of `\(line(link.study))`, sha256 `\(link.sha256)`\n"
+            }
         }
         out +=
             "\n## What was withheld\n\nPolicy: \(plan.policy.mode.rawValue). \(line(plan.policy.reason))\n"
@@ -105,6 +126,17 @@ enum ReviewerReadme {
             out += "- and \(plan.withheld.count - 40) more in `release.json`\n"
         }
         return out
+    }
+
+    /// How to bring what the bundle leaves out.
+    private static func missing(_ plan: BundlePlan) -> String {
+        let absent =
+            plan.withheld.contains { $0.path.hasPrefix("inputs/") }
+            || (plan.options.isThin
+                && plan.files.contains { $0.path.hasPrefix("inputs/") && $0.fetchURL != nil })
+        return absent
+            ? "Inputs that are only named here go into a folder, under any names: `study replay BUNDLE --inputs FOLDER`.\n"
+            : ""
     }
 
     /// Text that must stay in one table cell.

@@ -2,6 +2,7 @@
 // ledger; nothing in it is guessed, and what is not known is nil or empty.
 
 package import Events
+package import Provenance
 
 internal import Crypto
 internal import Foundation
@@ -221,7 +222,20 @@ package struct RunFacts: Sendable {
         package var began: Timestamp
         package var seconds: Double?
         package var note: String
-        package init(id: String, status: Status, began: Timestamp, seconds: Double?, note: String) {
+        package var seed: String
+        package var parameters: String
+        /// The run that it repeats, and how that came out.
+        package var replayOf: String?
+        package var rung: String?
+        package init(
+            id: String, status: Status, began: Timestamp, seconds: Double?, note: String,
+            seed: String = "", parameters: String = "", replayOf: String? = nil,
+            rung: String? = nil
+        ) {
+            self.seed = seed
+            self.parameters = parameters
+            self.replayOf = replayOf
+            self.rung = rung
             self.seconds = seconds
             self.id = id
             self.status = status
@@ -263,6 +277,8 @@ package struct RunFacts: Sendable {
     package var figures: [Figure] = []
     package var outputs: [Output] = []
     package var items: [ItemRecord] = []
+    /// What the run took from other runs.
+    package var upstreams: [UpstreamLink] = []
     package var streams: [(name: String, draws: String)] = []
     package var digests: [DigestRecord] = []
     package var replayOf: String?

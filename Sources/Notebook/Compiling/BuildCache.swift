@@ -34,6 +34,8 @@ package struct BuildCache: Sendable {
 
     /// - Parameter folder: As `.study/cache`; made where it is missing.
     package init(_ folder: String) throws {
+        // Compiled modules are linked from a folder elsewhere: a relative path would lead nowhere.
+        let folder = URL(fileURLWithPath: folder).standardizedFileURL.path
         self.folder = folder
         do {
             for part in ["cells", "programs", "facts"] {

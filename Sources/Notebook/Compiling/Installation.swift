@@ -42,6 +42,20 @@ package struct Installation: Sendable {
         }
     }
 
+    /// Every file and folder that compiling and running cells reads, the module maps' headers included:
+    /// what a sandbox must be able to see.
+    package var files: [String] {
+        let headers = moduleMaps.flatMap { map in
+            ((try? String(contentsOfFile: map, encoding: .utf8)) ?? "").split(separator: "\"")
+                .filter { $0.hasPrefix("/") }
+                .map { (String($0) as NSString).deletingLastPathComponent }
+        }
+        let installed = moduleMaps.map { ($0 as NSString).deletingLastPathComponent }
+            .filter { $0.hasPrefix(modules) }
+        return [Self.ownPath, kernel, library, modules] + (installed.isEmpty ? moduleMaps : [])
+            + headers
+    }
+
     /// C targets below Study; a client of Engine's module needs their module maps.
     private static let cTargets = ["EngineKernels", "KernelSupport"]
 

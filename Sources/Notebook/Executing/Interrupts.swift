@@ -4,13 +4,13 @@ internal import CProcess
 internal import Foundation
 
 /// Catches SIGINT, SIGTERM and SIGHUP between `install` and `remove`.
-enum Interrupts {
+package enum Interrupts {
     // Set before the handler is installed and never closed: a handler may read them at any time.
     nonisolated(unsafe) private static var pipes: (read: Int32, write: Int32) = (-1, -1)
     nonisolated(unsafe) private static var previous: [(Int32, sigaction)] = []
 
     /// The descriptor on which each signal shows as a byte: the signal's number.
-    static func install() -> Int32 {
+    package static func install() -> Int32 {
         if pipes.read < 0 {
             var ends: [Int32] = [-1, -1]
             guard pipe2(&ends, O_CLOEXEC | O_NONBLOCK) == 0 else { return -1 }
@@ -32,7 +32,7 @@ enum Interrupts {
         return pipes.read
     }
 
-    static func remove() {
+    package static func remove() {
         for (number, action) in previous {
             var action = action
             sigaction(number, &action, nil)

@@ -114,6 +114,15 @@ final class KernelProcess {
         return fields.count > 1 ? UInt64(fields[1]).map { $0 * UInt64(getpagesize()) } : nil
     }
 
+    /// The most resident memory that it ever had, in bytes; nil once it has ended.
+    var peakMemory: UInt64? {
+        guard let status = try? String(contentsOfFile: "/proc/\(id)/status", encoding: .utf8),
+            let line = status.split(separator: "\n").first(where: { $0.hasPrefix("VmHWM:") })
+        else { return nil }
+        let digits = line.filter(\.isNumber)
+        return UInt64(digits).map { $0 * 1024 }
+    }
+
     deinit {
         end()
         for descriptor in [socket, output, errors, ended] where descriptor >= 0 {

@@ -50,6 +50,9 @@ package final class Session {
     let kernel: KernelProcess
     let observer: any SessionObserver
 
+    /// The most memory that the cells' process had, in bytes; known where it was still alive at the end.
+    package private(set) var peakMemory: UInt64?
+
     private var decoder = EventDecoder()
     private var unsent: [UInt8] = []
     var unit = 0
@@ -89,6 +92,7 @@ package final class Session {
     package func run(_ settings: RunSettings) async -> SessionEnd {
         let raw = drive(settings)
         let interrupted = interrupts > 0
+        peakMemory = kernel.peakMemory
         kernel.end()
         if interrupted { return .interrupted(cell: cell) }
         guard let raw else { return .finished }

@@ -95,7 +95,7 @@ extension EnvironmentSnapshot {
         -> [EnvironmentDifference]
     {
         Set(facts.map(\.name) + other.facts.map(\.name)).compactMap { name in
-            guard self[name] != other[name] else { return nil }
+            guard self[name] != other[name], !name.hasPrefix("run.") else { return nil }
             return EnvironmentDifference(
                 name: name, first: self[name], second: other[name],
                 weight: Self.weight(of: name, portable: portable))

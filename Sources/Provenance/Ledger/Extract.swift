@@ -8,17 +8,19 @@ extension Ledger {
     /// Writes a run's rows into a new SQLite file.
     /// - Parameters:
     ///   - hashing: Applied to prompts and answers of restricted items; nil leaves them as they are.
+    ///   - patch: How the tree differed from its commit, where that is to come along.
     ///   - scrubbing: Applied to every text and every text-like output; nil leaves them as they are.
     /// - Returns: Whether any row was changed by these; the file is then sealed anew, and the seal of
     ///   the run's own rows is not that of the file.
     package func extract(
         _ name: String, to path: String, hashing: ((String) -> String)? = nil,
-        scrubbing: ((String) -> String)? = nil
+        scrubbing: ((String) -> String)? = nil, patch: String? = nil
     ) throws -> Bool {
         let id = try resolve(name)
         let number = try read { db in
             try Int64.fetchOne(db, sql: "SELECT number FROM run WHERE id = ?", arguments: [id])!
         }
+        let others = try companions(of: id)
         return try rethrowing(path) {
             var configuration = Configuration()
             configuration.prepareDatabase { db in
@@ -31,6 +33,10 @@ extension Ledger {
                 try db.execute(sql: "ATTACH DATABASE ? AS other", arguments: [self.path])
                 try db.inTransaction {
                     try Self.copyRows(db, number)
+                    for other in others { try other.insert(db, run: 1) }
+                    if let patch {
+                        try db.execute(sql: "INSERT INTO patch VALUES (1, ?)", arguments: [patch])
+                    }
                     if let hashing { changed = try Self.hashRestricted(db, hashing) || changed }
                     if let scrubbing {
                         try Self.scrub(db, scrubbing)
@@ -114,7 +120,7 @@ extension Ledger {
 
     /// Every text, and every output that is text.
     private static func scrub(_ db: Database, _ scrubbing: (String) -> String) throws {
-        for table in ["source", "run"] + extractedTables {
+        for table in ["source", "run", "companion", "patch"] + extractedTables {
             for column in try db.columns(in: table)
             where column.type == "TEXT" && column.name != "id" && column.name != "sha256" {
                 for text in try String.fetchAll(
@@ -130,7 +136,8 @@ extension Ledger {
                 }
             }
         }
-        try db.execute(sql: "UPDATE run SET remote = NULL, branch = NULL")
+        try db.execute(
+            sql: "UPDATE run SET remote = NULL, branch = NULL, commit_id = NULL, snapshot = NULL")
         for row in try Row.fetchAll(db, sql: "SELECT ordinal, bytes FROM output") {
             guard let text = String(validating: row[1] as Data, as: UTF8.self) else { continue }
             let clean = scrubbing(text)

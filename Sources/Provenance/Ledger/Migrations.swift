@@ -19,6 +19,9 @@ enum Migrations {
         migrator.registerMigration("3: the source of runs that came in a bundle") { db in
             try db.execute(sql: importedSource)
         }
+        migrator.registerMigration("4: what bundles know of other runs") { db in
+            try db.execute(sql: companions)
+        }
         return migrator
     }
 
@@ -211,6 +214,21 @@ enum Migrations {
             modified INTEGER NOT NULL, changed INTEGER NOT NULL, sha256 TEXT NOT NULL,
             PRIMARY KEY (device, inode)
         ) STRICT, WITHOUT ROWID;
+        """
+
+    /// Not under the seal: what else was tried is no part of a run, and grows after its end. `patch` is how the tree
+    /// differed from its commit, of runs whose repository is elsewhere.
+    private static let companions = """
+        CREATE TABLE companion (
+            run INTEGER NOT NULL REFERENCES run(number), id TEXT NOT NULL, status TEXT NOT NULL,
+            began INTEGER NOT NULL, ended INTEGER, seed TEXT NOT NULL, parameters TEXT NOT NULL,
+            replay_of TEXT, rung TEXT, note TEXT NOT NULL,
+            PRIMARY KEY (run, id)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE patch (
+            run INTEGER NOT NULL PRIMARY KEY REFERENCES run(number), text TEXT NOT NULL
+        ) STRICT;
         """
 
     /// `producer` is a run's id, not its number: an imported run keeps its links where the producer stayed elsewhere.

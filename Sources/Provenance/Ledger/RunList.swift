@@ -153,7 +153,8 @@ extension Ledger {
             var hidden = 0
             while let row = try cursor.next() {
                 let sealed: String? = row[4]
-                let status = try sealed.flatMap(RunStatus.init) ?? Self.status(db, run: row[0])
+                let status =
+                    try sealed.flatMap(RunStatus.init) ?? Self.unsealedStatus(db, run: row[0])
                 if !filter.statuses.isEmpty, !filter.statuses.contains(status) {
                     hidden += 1
                     continue
@@ -173,7 +174,7 @@ extension Ledger {
     }
 
     /// The status of a run that has no seal.
-    private static func status(_ db: Database, run: Int64) throws -> RunStatus {
+    static func unsealedStatus(_ db: Database, run: Int64) throws -> RunStatus {
         guard
             let row = try Row.fetchOne(
                 db,

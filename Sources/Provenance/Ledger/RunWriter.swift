@@ -166,6 +166,21 @@ package final class RunWriter: Sendable {
         }
     }
 
+    /// Adds a fact that is known only when the cells have ended, such as how much memory they took. Facts whose names
+    /// begin with "run." are of this one run; environments are not told apart by them.
+    package func note(_ name: String, _ value: String) throws {
+        try state.withLock { state in
+            try check(state)
+            try ledger.write { db in
+                try db.execute(
+                    sql: """
+                        INSERT INTO environment
+                        SELECT ?1, coalesce(max(ordinal) + 1, 0), ?2, ?3 FROM environment WHERE run = ?1
+                        """, arguments: [number, name, value])
+            }
+        }
+    }
+
     // MARK: - Within
 
     func stopClock() { clock.withLock { $0?.timer.cancel() } }

@@ -5,15 +5,28 @@ internal import Foundation
 
 /// A scratch worktree with what a run ran on.
 package struct Restoration: Sendable {
+    /// A recorded input's bytes, where they lie now.
+    package struct Placed: Sendable, Hashable {
+        package var path: String
+        package var sha256: String
+        package init(path: String, sha256: String) {
+            self.path = path
+            self.sha256 = sha256
+        }
+    }
+
     /// The folder that stands for the repository's root.
     package let folder: String
     /// The study's file in it.
     package let study: String
+    /// Inputs that are found by the name that the cell writes, not by their place below `folder`.
+    package let placed: [String: Placed]
 
     /// A tree that somebody else has laid out and checked, as that of an unpacked bundle.
-    package init(folder: String, study: String) {
+    package init(folder: String, study: String, placed: [String: Placed] = [:]) {
         self.folder = folder
         self.study = study
+        self.placed = placed
     }
 
     /// Writes source and inputs of `run` below `folder`.

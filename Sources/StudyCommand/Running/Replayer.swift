@@ -2,6 +2,7 @@
 // random parts. Where the source and the inputs come from is Restoration's business, or the caller's.
 
 internal import Events
+internal import Export
 internal import Foundation
 internal import Notebook
 internal import Provenance
@@ -16,6 +17,24 @@ struct Replayer {
     var threads: Int?
     /// Leave the scratch worktree where it is, and say where.
     var keep = false
+    /// End the replay when its cells hold more bytes, instead of the study's own limit.
+    var memory: UInt64?
+
+    /// What the facts that are known before anything is compiled let us expect.
+    static func expectation(_ original: RunRecord, threads: Int?) -> Expectation {
+        let now = EnvironmentSnapshot.collect()
+        let known = Set(now.facts.map(\.name))
+        var differences = original.environment.differences(
+            from: now, portable: original.tier == "portable"
+        ).filter { known.contains($0.name) }
+        if let threads, threads != original.threads {
+            differences.append(
+                EnvironmentDifference(
+                    name: "engine.threads", first: "\(original.threads)", second: "\(threads)",
+                    weight: 85))
+        }
+        return Expectation(tier: original.tier, differences: differences)
+    }
 
     /// Checks out what ran, verifies its data, runs it again and compares.
     /// - Throws: ``ProvenanceError`` where it cannot be run again: `.nothingToReplay`, `.corrupted`,
@@ -253,6 +272,8 @@ struct Replayer {
         request.threads = threads ?? original.threads
         request.ledgerRoot = root
         request.filesRoot = tree.folder
+        request.placed = tree.placed
+        request.memory = memory
         request.recordedPath = original.study
         request.replayOf = original.id
         request.upstreams = original.upstreams
@@ -270,11 +291,25 @@ struct Replayer {
         isFinal: Bool = true
     ) throws -> ReplayVerdict {
         let verdict = Comparison.verdict(
-            of: try ledger.run(replay, points: true), against: original,
+            of: hidden(try ledger.run(replay, points: true), like: original), against: original,
             objects: ledger.objects, samples: try ledger.samples(like: original),
             segments: segments)
         if isFinal { try ledger.record(verdict) }
         return verdict
+    }
+
+    /// A bundle holds restricted prompts and answers as hashes: those are compared as hashes.
+    private func hidden(_ replay: RunRecord, like original: RunRecord) -> RunRecord {
+        let areHashes = original.items.contains {
+            $0.restricted && $0.prompt.hasPrefix("sha256:") && $0.answer.hasPrefix("sha256:")
+        }
+        guard areHashes else { return replay }
+        var replay = replay
+        for index in replay.items.indices where replay.items[index].restricted {
+            replay.items[index].prompt = ReleasePolicy.hash(replay.items[index].prompt)
+            replay.items[index].answer = ReleasePolicy.hash(replay.items[index].answer)
+        }
+        return replay
     }
 
     /// Where `--until` had stopped a run that went through.

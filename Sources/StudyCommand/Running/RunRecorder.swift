@@ -22,6 +22,8 @@ final class RunRecorder: SessionObserver {
     /// Asked about each event once it is written down; gives why the run should stop there.
     var watch: ((Event) -> String?)?
     private(set) var stopReason: String?
+    /// Inputs by the name that cells write: what a bundle laid out for its replay.
+    var placed: [String: Restoration.Placed] = [:]
 
     private(set) var claims: [ClaimRecord] = []
     private var series: [String: Int] = [:]
@@ -111,6 +113,13 @@ final class RunRecorder: SessionObserver {
 
     private func answer(_ request: InputRequest) -> Reply {
         do {
+            if let placed = placed[request.path] {
+                let record = try writer.input(
+                    cell: request.cell, path: placed.path, written: request.path,
+                    kind: request.kind, expected: placed.sha256)
+                return .input(
+                    request: request.request, path: placed.path, sha256: record.sha256)
+            }
             if study.frontMatter.inputs.contains(where: { $0.name == request.path }) {
                 return try artifact(request)
             }

@@ -25,6 +25,8 @@ struct RunRequest {
     /// The folder that stands for the repository's root when files are looked for, where that is not
     /// `ledgerRoot`: a replay's scratch worktree.
     var filesRoot: String?
+    /// Inputs by the name that cells write, where they do not lie below `filesRoot`: a bundle's.
+    var placed: [String: Restoration.Placed] = [:]
     /// What ran, where that is known already: a replay runs in a scratch worktree, which is not the
     /// code's identity.
     var code: CodeIdentity?
@@ -157,6 +159,7 @@ final class StudyRunner {
             writer: writer,
             view: view, scratch: scratch, upstreams: upstreams)
         recorder.watch = request.watch
+        recorder.placed = request.placed
         let end: SessionEnd
         do {
             try FileManager.default.createDirectory(
@@ -179,6 +182,10 @@ final class StudyRunner {
                         ParameterSetting(
                             name: $0.parameter.name, type: $0.value.swiftType, text: "\($0.value)")
                     }, segments: request.segments))
+            if let peak = session.peakMemory {
+                // Without it the run is what it was; a full disk is the seal's to tell.
+                try? writer.note("run.peak_memory", "\(peak)")
+            }
         } catch {
             end = .failed(
                 CellFailure(

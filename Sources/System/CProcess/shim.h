@@ -10,6 +10,7 @@
 
 int pipe2(int descriptors[2], int flags);
 int posix_spawn_file_actions_addchdir_np(posix_spawn_file_actions_t *, const char *path);
+int posix_spawn_file_actions_addclosefrom_np(posix_spawn_file_actions_t *, int from);
 
 /// A descriptor that is readable once the process has ended; -1 on kernels before 5.3.
 static inline int study_pidfd(pid_t process) {

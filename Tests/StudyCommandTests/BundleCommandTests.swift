@@ -1,0 +1,179 @@
+// `study export`, `verify` and `inspect` as a user meets them; and the promise that one run gives one tar, wherever
+// and however it is exported.
+
+import Export
+import Foundation
+import Provenance
+import TestSupport
+import Testing
+
+/// Runs a program, for what only another program can judge or do.
+@discardableResult
+func shell(_ script: String, in folder: String, _ environment: [String: String] = [:]) throws -> (
+    status: Int32, output: String
+) {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: "/bin/sh")
+    process.arguments = ["-c", script]
+    process.currentDirectoryURL = URL(fileURLWithPath: folder)
+    process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+    let pipe = Pipe()
+    process.standardOutput = pipe
+    try process.run()
+    let bytes = pipe.fileHandleForReading.readDataToEndOfFile()
+    process.waitUntilExit()
+    return (process.terminationStatus, String(decoding: bytes, as: UTF8.self))
+}
+
+@Suite struct `Exporting a run` {
+    /// A study in a Git repository with a commit, run on a tree that differs from it.
+    private func repository() throws -> TemporaryFolder {
+        let folder = try TemporaryFolder("machine one")
+        try folder.write(ExportedStudy.text, to: "studies/count.md")
+        try folder.write("alpha beta\n", to: "studies/data/words.txt")
+        let git = try shell(
+            "git init -q . && git add -A && git -c user.name=Ada -c user.email=ada@example.org commit -qm first && echo gamma >>notes.txt && echo '<!-- changed -->' >>studies/count.md",
+            in: folder.path)
+        try #require(git.status == 0)
+        return folder
+    }
+
+    private func hash(_ folder: String, _ name: String, _ environment: [String: String] = [:])
+        throws
+        -> String
+    {
+        let export = try StudyProcess(
+            ["export", "@latest", "-o", name, "--json"], in: folder, environment: environment)
+        try #require(export.status == 0, "\(export.errors)")
+        return try #require(export.json["tar_sha256"] as? String)
+    }
+
+    @Test func `gives one tar on two machines, whatever the place, home, locale, zone and mask`()
+        throws
+    {
+        let one = try repository()
+        let run = try StudyProcess(["run", "studies/count.md"], in: one.path)
+        try #require(run.status == 0, "\(run.errors)")
+        let first = try hash(one.path, "a.tar.zst")
+        // Another place, times of today, a folder below, another home, locale, zone and mask.
+        let two = try TemporaryFolder("machine two")
+        let copy = try shell("cp -R . '\(two.path)/repo' && sleep 1.1", in: one.path)
+        try #require(copy.status == 0)
+        let there = [
+            "HOME": two.path, "LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR.UTF-8",
+            "TZ": "Asia/Kathmandu", "USER": "other", "LOGNAME": "other", "TMPDIR": two.path,
+        ]
+        #expect(try hash(two.path + "/repo/studies", "../b.tar", there) == first)
+        let masked = try shell(
+            "umask 077 && '\(StudyProcess.products)/study' export @latest -o c.tar.gz --json | tail -1",
+            in: two.path + "/repo", there)
+        #expect(masked.output.contains(first))
+        #expect(try hash(one.path, "d.zip") == first)
+    }
+
+    @Test func `brings along what else was tried, replays, the patch and the source`() throws {
+        let one = try repository()
+        for arguments in [
+            ["run", "studies/count.md", "-p", "scale=7"], ["run", "studies/count.md"],
+            ["replay", "@latest"],
+        ] {
+            let run = try StudyProcess(arguments, in: one.path)
+            try #require(run.status == 0, "\(run.errors)")
+        }
+        let export = try StudyProcess(["export", "@latest~1", "-o", "x.tar"], in: one.path)
+        try #require(export.status == 0, "\(export.errors)")
+        func file(_ path: String) throws -> String {
+            try shell("tar -xOf x.tar --wildcards '*/data/\(path)'", in: one.path).output
+        }
+        #expect(try file("attempts.json").contains("\"parameters\": \"scale = 7\""))
+        #expect(try file("results/replays.json").contains("\"verdict\": \"same bits\""))
+        let patch = try file("source/changes.patch")
+        #expect(patch.contains("+<!-- changed -->") && patch.contains("+++ b/notes.txt"))
+        #expect(try file("environment.lock").contains("swift.version Swift version"))
+        #expect(try file("environment.json").contains("run.peak_memory"))
+        let readme = try file("README.md")
+        #expect(!readme.contains("| memory | not recorded |"))
+        #expect(
+            readme.contains("the ledger has 1 other run of the same study, 0 of which")
+                && readme.contains(": same bits."))
+        let clone = try shell(
+            "mkdir out && tar -C out -xf x.tar && git clone -q out/*/data/source/source.bundle clone && diff -r clone out/*/data/source/files -x .git && cat clone/notes.txt && cd out/*/ && sha512sum --quiet -c manifest-sha512.txt",
+            in: one.path)
+        // `data` is called `data-` among the files of the crate, and by its name in the clone.
+        #expect(clone.output.contains("gamma") || clone.output.contains("data"))
+        #expect(
+            try String(contentsOfFile: one.path + "/clone/notes.txt", encoding: .utf8) == "gamma\n")
+        #expect(
+            try String(contentsOfFile: one.path + "/clone/studies/data/words.txt", encoding: .utf8)
+                == "alpha beta\n")
+    }
+
+    @Test func `says what is wrong with its arguments, and answers in JSON`() throws {
+        let study = try ExportedStudy()
+        try study.run()
+        func export(_ arguments: String...) throws -> StudyProcess {
+            try StudyProcess(["export"] + arguments, in: study.author.path)
+        }
+        let name = try export("@latest", "-o", "x.rar")
+        #expect(name.status == 2)
+        #expect(name.errors.contains("the name must end in"))
+        let run = try export("20200101")
+        #expect(run.status == 2)
+        #expect(run.errors.contains("There is no run 20200101"))
+        let address = try export("@latest", "--thin", "--fetch-from", "ftp://x")
+        #expect(address.status == 2)
+        let key = try export("@latest", "-o", "s.tar", "--sign", "nokey", "--json")
+        #expect(key.status == 1, "\(key.errors)")
+        #expect(key.errors.contains("The bundle cannot be signed"))
+        #expect(key.json["status"] as? Int == 1)
+        #expect(!FileManager.default.fileExists(atPath: study.author.path + "/s.tar"))
+        let dry = try export("@latest", "--dry-run", "--json")
+        #expect(dry.status == 0)
+        #expect(dry.json["policy"] as? String == "open")
+        #expect(dry.json["tar_sha256"] == nil)
+    }
+}
+
+@Suite struct `Verifying and inspecting` {
+    @Test func `end with 0, 2 or 5, and answer in JSON`() throws {
+        let study = try ExportedStudy()
+        try study.run()
+        let bundle = try study.export()
+        func study_(_ arguments: String...) throws -> StudyProcess {
+            // No toolchain, no library, no home: neither command needs one.
+            try StudyProcess(
+                arguments, in: study.reviewer.path,
+                environment: ["PATH": "/nowhere", "HOME": "/nowhere", "LD_LIBRARY_PATH": ""])
+        }
+        let good = try study_("verify", bundle, "--json")
+        #expect(good.status == 0, "\(good.errors)")
+        #expect(good.json["whole"] as? Bool == true)
+        #expect((good.json["faults"] as? [Any])?.isEmpty == true)
+        #expect((good.json["tar_sha256"] as? String)?.count == 64)
+        let look = try study_("inspect", bundle, "--code", "--json")
+        #expect(look.status == 0, "\(look.errors)")
+        #expect(look.output.contains("network   none"))
+        #expect(look.output.contains("run.record(\"letters\""))
+        #expect(look.json["network"] as? Bool == false)
+        #expect((look.json["cells"] as? [Any])?.count == 2)
+
+        #expect(try study_("verify", "nothing.tar").status == 2)
+        #expect(try study_("verify").status == 2)
+        #expect(try study_("verify", bundle, "--max-ratio", "0").status == 2)
+        try study.reviewer.write("hello", to: "letter.txt")
+        let letter = try study_("verify", "letter.txt", "--json")
+        #expect(letter.status == 5)
+        #expect(letter.json["whole"] as? Bool == false)
+        var bytes = try Data(contentsOf: URL(fileURLWithPath: bundle))
+        bytes[bytes.count / 3] ^= 1
+        try bytes.write(to: URL(fileURLWithPath: study.reviewer.path + "/bad.tar.zst"))
+        let bad = try study_("verify", "bad.tar.zst")
+        #expect(bad.status == 5)
+        #expect(bad.output.contains("is not what was exported"))
+        #expect(try study_("inspect", "bad.tar.zst").status == 5)
+        // A folder that is no bag, and one that may not be read by name.
+        let folder = try study_("verify", ".")
+        #expect(folder.status == 5)
+        #expect(folder.output.contains("bagit.txt: is missing: this is no BagIt bag"))
+    }
+}
