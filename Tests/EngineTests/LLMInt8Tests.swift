@@ -1,5 +1,7 @@
-// LLM.int8 against bitsandbytes (Fixtures/quant/llmint8.safetensors, made by make_llmint8.py): codes, products,
-// gradients, a whole model's logits, and training an adapter on it.
+// LLM.int8 against bitsandbytes (Fixtures/quant/llmint8.safetensors, made by make_llmint8.py): codes, products
+// and gradients of single layers. The fixture also has a whole model's logits and losses. No test holds them
+// yet: ours leave the library's by about 1e-3 in the first block, more than rounding explains (an input
+// perturbed by 3e-7 moves the library's logits by 4e-7), and the cause is not known.
 
 import Engine
 import Testing
