@@ -133,10 +133,10 @@ let package = Package(
             name: "tokenizer-benchmark", dependencies: ["Engine"], path: "Benchmarks/tokenizer",
             sources: ["main.swift"], swiftSettings: strict),
 
-        // Our side of Benchmarks/export/compare.sh.
+        // Our side of Benchmarks/export/compare.py.
         .executableTarget(
             name: "export-bench", dependencies: ["Export", "Events"], path: "Benchmarks/export",
-            sources: ["main.swift"], swiftSettings: strict),
+            exclude: ["compare.py"], sources: ["main.swift"], swiftSettings: strict),
 
         // Loads and saves an adapter, for Benchmarks/peft/compare.py.
         .executableTarget(

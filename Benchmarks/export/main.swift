@@ -1,4 +1,4 @@
-// Our side of Benchmarks/export/compare.sh: packs, verifies and reports without a ledger around it.
+// Our side of Benchmarks/export/compare.py: packs, verifies and reports without a ledger around it.
 // usage: export-bench pack OUT.tar.zst FILE... | verify BUNDLE | report POINTS OUT.html
 
 import Events

@@ -138,15 +138,17 @@ enum Machine {
                     "without AVX2 and FMA the portable tier runs its scalar loops: the same bits, much slower"
             ))
         findings += await arithmetic()
-        for (tool, purpose) in [
-            ("gnuplot", "figures in reports"), ("bwrap", "replaying others' bundles in a sandbox"),
+        for (tool, purpose, package) in [
+            ("gnuplot", "figures in reports", "gnuplot-nox"),
+            ("bwrap", "replaying others' bundles in a sandbox", "bubblewrap"),
+            ("node", "formulas in reports, which show their TeX without it", "nodejs libjs-katex"),
         ] {
             let found = onPath(tool)
             findings.append(
                 Finding(
                     what: tool, state: found == nil ? .note : .good,
                     found: found ?? "not found; needed for \(purpose)",
-                    mend: "apt-get install \(tool == "bwrap" ? "bubblewrap" : "gnuplot-nox")"))
+                    mend: "apt-get install \(package)"))
         }
         findings.append(disk(root))
         let writable = access(root, W_OK) == 0

@@ -109,7 +109,15 @@ struct ShowCommand: ParsableCommand {
                     ? "it recorded none"
                     : "it has \(list); an arm is chosen as 'name[arm]'")
         }
+        let singles = found.filter { $0.count == 1 }
+        if format == "table", !options.json, singles.count > 1 {
+            printAll(SeriesDrawing.table(singles))
+        }
         for (place, series) in found.enumerated() {
+            // One line a number is a table, not a drawing.
+            if format == "table", options.json || (singles.count > 1 && series.count == 1) {
+                continue
+            }
             let points = try ledger.points(of: series)
             switch format {
             case "csv":
@@ -130,7 +138,9 @@ struct ShowCommand: ParsableCommand {
                         ]) + "\n"
                     }.joined())
             default:
-                if !options.json { printAll(Drawing.text(series, points)) }
+                // Many arms are to be compared on one screen.
+                let height = found.count - singles.count > 3 ? 6 : 12
+                printAll(SeriesDrawing.text(series, points, height: height))
             }
         }
     }
@@ -283,48 +293,5 @@ enum RunText {
                 ] as [String: Any]
         }
         return object
-    }
-}
-
-/// A series in the terminal, in braille dots (2 × 4 to a character): no program is needed for it.
-enum Drawing {
-    static func text(
-        _ series: RunRecord.Series, _ points: [RunRecord.Point], width: Int = 64, height: Int = 12
-    ) -> String {
-        let values = points.filter(\.value.isFinite)
-        let head = "\(series.label)  \(series.count) values, last \(shortNumber(series.last))\n"
-        guard values.count > 1, let low = values.map(\.value).min(),
-            let high = values.map(\.value).max()
-        else {
-            return head
-        }
-        let first = values.first!.step < 0 ? 0 : values.map(\.step).min()!
-        let last = values.first!.step < 0 ? Int64(values.count - 1) : values.map(\.step).max()!
-        var dots = [[UInt8]](repeating: [UInt8](repeating: 0, count: width), count: height)
-        // Bits of U+2800 for the dot in column x, row y of a character.
-        let bits: [[UInt8]] = [[0x01, 0x02, 0x04, 0x40], [0x08, 0x10, 0x20, 0x80]]
-        for (place, point) in values.enumerated() {
-            let step = point.step < 0 ? Int64(place) : point.step
-            let across = last == first ? 0 : Double(step - first) / Double(last - first)
-            let up = high == low ? 0.5 : (point.value - low) / (high - low)
-            let x = min(Int(across * Double(width * 2)), width * 2 - 1)
-            let y = min(Int((1 - up) * Double(height * 4)), height * 4 - 1)
-            dots[y / 4][x / 2] |= bits[x % 2][y % 4]
-        }
-        let labels = [shortNumber(high), shortNumber(low)]
-        let margin = labels.map(\.count).max()!
-        var text = head
-        for (row, line) in dots.enumerated() {
-            let label = row == 0 ? labels[0] : row == height - 1 ? labels[1] : ""
-            text += String(repeating: " ", count: margin - label.count) + label + " │"
-            text +=
-                String(String.UnicodeScalarView(line.map { Unicode.Scalar(0x2800 + UInt32($0))! }))
-                + "\n"
-        }
-        let right = "\(last)"
-        let left = "\(first)"
-        return text + String(repeating: " ", count: margin + 2) + left
-            + String(repeating: " ", count: max(1, width - left.count - right.count)) + right
-            + "  step\n"
     }
 }

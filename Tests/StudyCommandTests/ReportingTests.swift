@@ -88,15 +88,40 @@ import Testing
         #expect(again.errors.contains("is in this MLflow store already."))
     }
 
-    @Test func `a terminal figure fits in 80 columns`() throws {
+    @Test func `a terminal figure joins its points and fits in 80 columns`() throws {
+        try folder.write(
+            Self.text.replacingOccurrences(of: "0..<100", with: "[0, 50, 99]")
+                .replacingOccurrences(
+                    of: "run.record(\"accuracy\", 0.5)",
+                    with: """
+                        run.record("accuracy", 0.5, arm: "one")
+                        run.record("accuracy", 0.25, arm: "another with quite a long name for an arm")
+                        """), to: "small.md")
         _ = try study(["run", "small.md"])
         let shown = try study(["show", "--metric", "loss"])
         #expect(shown.status == 0)
         let lines = shown.output.split(separator: "\n")
-        #expect(lines.count == 14)
+        #expect(lines.count == 15)
         #expect(lines.allSatisfy { $0.count <= 80 })
-        #expect(lines[0] == "loss[a]  100 values, last 0.01")
-        #expect(lines[1].hasPrefix("   1 │⡀") || lines[1].contains("1 │"))
+        #expect(lines[0] == "loss[a]  3 values, last 0.01")
+        #expect(lines[1].contains("1 ┤⠑"))
+        // Three points, and yet dots in each of the 64 columns between them.
+        let columns = Set(
+            lines[1...12].flatMap { line in
+                line.drop { $0 != "│" && $0 != "┤" }.enumerated().compactMap {
+                    $0.offset > 0 && $0.element != "\u{2800}" ? $0.offset : nil
+                }
+            })
+        #expect(columns.count == 64)
+
+        let table = try study(["show", "--metric", "accuracy"])
+        let full = String(repeating: "█", count: 24)
+        let expected = [
+            "accuracy  2 arms",
+            "  one" + String(repeating: " ", count: 32) + "0.5  " + full,
+            "  another with quite a long name …  0.25  " + String(full.prefix(12)), "",
+        ].joined(separator: "\n")
+        #expect(table.output == expected)
     }
 
     /// What is typed, and what the sentence says: what is wrong, and what would be right.

@@ -219,6 +219,8 @@ final class FileHandleOwner {
     private let descriptor: Int32
     private let path: String
     private(set) var count: Int64 = 0
+    /// How much of it the system was told to begin writing to the disk.
+    private var begun: Int64 = 0
     /// The first bytes, which a trailer vouches for.
     private(set) var head: [UInt8] = []
 
@@ -244,6 +246,13 @@ final class FileHandleOwner {
             rest = UnsafeRawBufferPointer(rebasing: rest[written...])
         }
         count += Int64(bytes.count)
+        if count - begun >= 32 << 20 {
+            // Starts the writing now, beside the hashing, so that `sync` does not wait for all of it at
+            // the end; dirty pages stay where they are.
+            _ = posix_fadvise(
+                descriptor, off_t(begun), off_t(count - begun), POSIX_FADV_DONTNEED)
+            begun = count
+        }
     }
 
     func sync() throws {

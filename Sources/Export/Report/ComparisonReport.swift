@@ -187,20 +187,28 @@ package struct ComparisonReport {
         func isSame(_ values: [Double?]) -> Bool {
             values.allSatisfy { $0?.bitPattern == values[0]?.bitPattern }
         }
-        let different = metrics.filter { !isSame($0.values) }
-        let same = metrics.filter { isSame($0.values) }
+        let shared = metrics.filter { !$0.values.contains(nil) }
+        let different = shared.filter { !isSame($0.values) }
+        let same = shared.filter { isSame($0.values) }
         var out = ""
-        if different.isEmpty {
+        if different.isEmpty, !same.isEmpty {
             out += "<p>All \(same.count) numbers are the same to the last bit.</p>"
-        } else {
-            out += table("Numbers that differ", different.map(row), heads, numeric: true)
         }
-        if !same.isEmpty {
+        func folded(_ name: String, _ metrics: [(name: String, values: [Double?])]) {
+            guard !metrics.isEmpty else { return }
             out +=
-                "<details class=\"more\"><summary>\(same.count) numbers that are the same</summary>"
-                + table("Numbers that are the same", same.map(row), heads, numeric: true)
-                + "</details>"
+                "<details class=\"more\"><summary>\(metrics.count) numbers \(name)</summary>"
+                + table("Numbers \(name)", metrics.map(row), heads, numeric: true) + "</details>"
         }
+        // As many as are taken in at a glance; the others are a click away.
+        let open = 40
+        if !different.isEmpty {
+            out += table(
+                "Numbers that differ", different.prefix(open).map(row), heads, numeric: true)
+        }
+        folded("more that differ", Array(different.dropFirst(open)))
+        folded("that are the same", same)
+        folded("that not all runs have", metrics.filter { $0.values.contains(nil) })
         return out
     }
 

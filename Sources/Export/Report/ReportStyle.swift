@@ -102,7 +102,7 @@ enum ReportStyle {
         @page{margin:18mm 17mm 20mm;@bottom-center{content:counter(page) " / " counter(pages);font:9pt system-ui,sans-serif;color:#444}}
         @media print{:root{--ink:#000;--soft:#444;--paper:#fff;--card:#fff;--line:#bbb;--link:#000;--value:#000}
         body{font-size:10.5pt;line-height:1.45}.page{display:block;padding:0}nav.side,details.toc,.skip{display:none}header.top{padding-top:0}
-        pre{white-space:pre-wrap;overflow-wrap:anywhere;max-height:none!important}.scroll{overflow:visible}.flow{min-width:0}
+        pre{white-space:pre-wrap;overflow-wrap:anywhere;max-height:none!important}.scroll{overflow:visible}.flow{min-width:0}figure img{max-width:26rem}.chart{max-width:34rem}
         figure,tr,.claims li{break-inside:avoid}h2,h3,h4,thead{break-after:avoid}p{orphans:3;widows:3}a{text-decoration:none}.value{text-decoration:none}
         details.cell{break-inside:avoid}}
         """
