@@ -77,7 +77,8 @@ struct RunCommand: AsyncParsableCommand {
         request.tier = tier
         request.memory = memory.flatMap(Size.bytes)
         request.requiresClean = requireClean
-        request.ledgerRoot = ledger
+        // Cells run in the study's folder: a relative path would mean another place there.
+        request.ledgerRoot = ledger.map { URL(fileURLWithPath: $0).standardizedFileURL.path }
         let outcome: RunOutcome
         do {
             outcome = try await StudyRunner(request, view: view).run()

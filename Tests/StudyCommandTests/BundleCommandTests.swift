@@ -29,7 +29,7 @@ func shell(_ script: String, in folder: String, _ environment: [String: String] 
     /// A study in a Git repository with a commit, run on a tree that differs from it.
     private func repository() throws -> TemporaryFolder {
         let folder = try TemporaryFolder("machine one")
-        try folder.write(ExportedStudy.text, to: "studies/count.md")
+        try folder.write(ExportedStudy.text + "\n", to: "studies/count.md")
         try folder.write("alpha beta\n", to: "studies/data/words.txt")
         let git = try shell(
             "git init -q . && git add -A && git -c user.name=Ada -c user.email=ada@example.org commit -qm first && echo gamma >>notes.txt && echo '<!-- changed -->' >>studies/count.md",

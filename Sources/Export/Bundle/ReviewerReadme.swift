@@ -132,8 +132,8 @@ enum ReviewerReadme {
     private static func missing(_ plan: BundlePlan) -> String {
         let absent =
             plan.withheld.contains { $0.path.hasPrefix("inputs/") }
-            || (plan.options.isThin
-                && plan.files.contains { $0.path.hasPrefix("inputs/") && $0.fetchURL != nil })
+            // Thin or not: both have one manifest.
+            || plan.files.contains { $0.path.hasPrefix("inputs/") && $0.fetchURL != nil }
         return absent
             ? "Inputs that are only named here go into a folder, under any names: `study replay BUNDLE --inputs FOLDER`.\n"
             : ""
