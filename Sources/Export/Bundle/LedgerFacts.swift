@@ -44,24 +44,16 @@ extension RunFacts {
         }
     }
 
-    /// Adds what the run's own rows do not hold: verdicts of its replays, other runs of the same study,
-    /// what the worktree had that the commit has not. All of this is the ledger's and the
-    /// repository's, so another machine's report of the same run may say less.
+    /// Adds what only this ledger and this repository know: what each replay compared, and what the
+    /// worktree had that the commit has not. Another machine's report of the same run may say less.
     package mutating func addSurroundings(from ledger: Ledger, root: String) throws {
-        verdicts = try ledger.verdicts(of: id).map {
-            Verdict(replay: $0.replay, rung: $0.rung, detail: Self.words(ofVerdict: $0.json))
-        }
-        var filter = RunFilter()
-        filter.study = study
-        attempts = try ledger.list(filter).runs.filter {
-            $0.study == study && $0.id != id && $0.replayOf == nil
-        }.map { run in
-            let commit = run.commit.map { "commit \($0.prefix(8))" } ?? "no commit"
-            return Attempt(
-                id: run.id, status: Status(rawValue: run.status.rawValue) ?? .lost,
-                began: run.began,
-                seconds: run.ended.map { Double($0.nanoseconds - run.began.nanoseconds) / 1e9 },
-                note: commit + (run.isDirty ? " and changes" : "") + ", seed \(run.seed)")
+        let details = Dictionary(
+            try ledger.verdicts(of: id).map { ($0.replay, Self.words(ofVerdict: $0.json)) }
+        ) { first, _ in first }
+        for index in verdicts.indices {
+            if let words = details[verdicts[index].replay], !words.isEmpty {
+                verdicts[index].detail = words
+            }
         }
         addPatches(root)
     }

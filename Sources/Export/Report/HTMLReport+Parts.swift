@@ -124,25 +124,33 @@ extension HTMLReport {
 
     /// The denominator: how often the study ran, and how often that came to nothing.
     private func addAttempts(to context: inout [String: Any]) {
-        guard !run.attempts.isEmpty else { return }
+        // Replays are no new attempts; they stand above with their verdicts.
+        let attempts = run.attempts.filter { $0.replayOf == nil }
+            .sorted { ($1.began.nanoseconds, $1.id) < ($0.began.nanoseconds, $0.id) }
+        context["hasAttempts"] = !attempts.isEmpty
+        guard !attempts.isEmpty else { return }
         var counts: [(String, Int)] = []
         for status in [
             RunFacts.Status.succeeded, .failed, .interrupted, .lost, .running,
         ] {
-            let count = run.attempts.count { $0.status == status }
+            let count = attempts.count { $0.status == status }
             if count > 0 { counts.append((status.rawValue, count)) }
         }
-        let total = run.attempts.count
+        let total = attempts.count
         context["attemptWords"] =
             "\(total) other \(total == 1 ? "run" : "runs") of this study \(total == 1 ? "is" : "are") on the same ledger, replays not counted: "
             + counts.map { "\($1) \($0)" }.joined(separator: ", ") + "."
         let limit = 100
-        context["attempts"] = run.attempts.prefix(limit).map {
+        context["attempts"] = attempts.prefix(limit).map {
             [
                 "id": clean(String($0.id.suffix(8))), "status": $0.status.rawValue,
                 "began": String(ROCrate.time($0.began.nanoseconds).prefix(16))
                     .replacing("T", with: " "),
-                "took": $0.seconds.map(Words.seconds) ?? "", "note": clean($0.note),
+                "took": $0.seconds.map(Words.seconds) ?? "",
+                "note": clean(
+                    [$0.note, $0.seed.isEmpty ? "" : "seed \($0.seed)", $0.parameters].filter {
+                        !$0.isEmpty
+                    }.joined(separator: ", ")),
             ]
         }
         if total > limit {

@@ -81,7 +81,7 @@ enum ReportTemplate {
         {{/verdicts}}</tbody></table></div>{{/hasVerdicts}}{{^hasVerdicts}}<p>No replay of this run is on record. <code>study replay {{run}}</code> makes one.</p>{{/hasVerdicts}}
         {{#hasAttempts}}<h3 id="attempts">Other runs of this study</h3>
         <p>{{attemptWords}}</p>
-        <details class="more"><summary>All of them, newest first</summary><div class="scroll" tabindex="0" role="region" aria-label="Other runs"><table><thead><tr><th scope="col">run</th><th scope="col">ended as</th><th scope="col">began (UTC)</th><th scope="col" class="num">took</th><th scope="col">of which code</th></tr></thead><tbody>
+        <details class="more"><summary>All of them, newest first</summary><div class="scroll" tabindex="0" role="region" aria-label="Other runs"><table><thead><tr><th scope="col">run</th><th scope="col">ended as</th><th scope="col">began (UTC)</th><th scope="col" class="num">took</th><th scope="col">how</th></tr></thead><tbody>
         {{#attempts}}<tr><td>{{id}}</td><td>{{status}}</td><td>{{began}}</td><td class="num">{{took}}</td><td>{{note}}</td></tr>
         {{/attempts}}</tbody></table></div>{{#attemptsCut}}<p class="note">{{attemptsCut}}</p>{{/attemptsCut}}</details>{{/hasAttempts}}
         <details class="more"><summary>Environment ({{count}} facts)</summary><dl>{{#environment}}<dt>{{name}}</dt><dd>{{value}}</dd>
