@@ -32,30 +32,36 @@ EK_DISPATCH(
      long ldc, bool accumulate),
     (m, w, row, rows, k, x, ldx, c, ldc, accumulate))
 
-// Measured on Zen 4 (1 MiB of second-level cache): C is reloaded between blocks of k, so long blocks
-// win until a block of A leaves that cache.
+// Measured on Zen 5 (48 KiB of first-level cache, 1 MiB of second, full-width AVX-512): C is reloaded
+// between blocks of k, so long blocks win until a block of A leaves the second-level cache; and a task
+// walks all of k over its part of C, which stays near the core meanwhile.
 enum {
-    blockK = 768,        // the longest k of one packed block
-    blockN = 2048,       // columns of B packed at a time: 6 MiB, in the third-level cache
-    tilePanelsA = 12,    // panels of A in one tile's share: with AVX-512 504 KiB
-    packPanels = 4,      // panels that one task packs
+    blockK = 768,            // the longest k of one packed block
+    longestK = 4096,         // k packed at a time; beyond it C is continued
+    floatsA = 8 << 20,       // of A packed at a time: 32 MiB
+    floatsB = 4 << 20,       // of B
+    tilePanelsA = 12,        // panels of A in one task's share: with AVX-512 504 KiB of each block
+    packPanels = 4,          // panels that one task packs
     serialWork = 48 * 48 * 48,  // products smaller than this are not worth another thread
-    narrowColumns = 32,  // C this narrow: A is not worth packing
-    lowRows = 32,        // C this low: B is not worth packing
-    vectorRows = 4,      // C so low that W is used straight from registers
+    narrowColumns = 32,      // C this narrow: A is not worth packing
+    lowRows = 32,            // C this low: B is not worth packing
+    vectorRows = 8,          // C so low that W is used straight from registers
 };
 
 static long smaller(long a, long b) { return a < b ? a : b; }
+static long larger(long a, long b) { return a > b ? a : b; }
 static long quotient(long a, long b) { return (a + b - 1) / b; }
+static long roundedUp(long a, long b) { return quotient(a, b) * b; }
 
+/// A block of the product with both operands packed. A block of k of either lies after those before it:
+/// panel i of A's at k0 · rows + i · mr · kc.
 typedef struct {
     const ek_gemm_call *call;
     int mr, nr;
-    long k0, kc, j0, nc;          // the block of B
-    long panelsA, panelsB;        // in all of A, in this block of B
-    long tileColumns, tilesAcross;
+    long i0, rows, j0, columns, padded, k0, depth, stepK;  // columns rounded up to whole vectors
+    long panelsA, panelsB, tilePanels, tileColumns, tilesAcross;
     float *a, *b;
-    bool packsA;
+    bool packsA, packsB;
 } block;
 
 static void packTask(void *context, ptrdiff_t index) {
@@ -65,14 +71,20 @@ static void packTask(void *context, ptrdiff_t index) {
     bool isB = index >= tasksA;
     long first = (isB ? index - tasksA : index) * packPanels;
     long last = smaller(first + packPanels, isB ? t->panelsB : t->panelsA);
-    for (long i = first; i < last; i++) {
-        if (isB) {
-            long columns = smaller(t->nr, t->nc - i * t->nr);
-            ek_gemm_pack(
-                &g->b, true, t->j0 + i * t->nr, columns, t->k0, t->kc, t->b + i * t->nr * t->kc);
-        } else {
-            long rows = smaller(t->mr, g->m - i * t->mr);
-            ek_gemm_pack(&g->a, false, i * t->mr, rows, t->k0, t->kc, t->a + i * t->mr * t->kc);
+    for (long k = 0; k < t->depth; k += t->stepK) {
+        long kc = smaller(t->stepK, t->depth - k);
+        for (long i = first; i < last; i++) {
+            if (isB) {
+                long columns = smaller(t->nr, t->columns - i * t->nr);
+                ek_gemm_pack(
+                    &g->b, true, t->j0 + i * t->nr, columns, t->k0 + k, kc,
+                    t->b + k * t->padded + i * t->nr * kc);
+            } else {
+                long rows = smaller(t->mr, t->rows - i * t->mr);
+                ek_gemm_pack(
+                    &g->a, false, t->i0 + i * t->mr, rows, t->k0 + k, kc,
+                    t->a + k * t->rows + i * t->mr * kc);
+            }
         }
     }
 }
@@ -80,12 +92,15 @@ static void packTask(void *context, ptrdiff_t index) {
 static void tileTask(void *context, ptrdiff_t index) {
     block *t = context;
     const ek_gemm_call *g = t->call;
-    long i = index / t->tilesAcross * tilePanelsA * t->mr;
+    long i = index / t->tilesAcross * t->tilePanels * t->mr;
     long j = index % t->tilesAcross * t->tileColumns;
-    ek_gemm_tile(
-        smaller(tilePanelsA * t->mr, g->m - i), smaller(t->tileColumns, t->nc - j), t->kc,
-        t->a + i * t->kc, t->b + j * t->kc, g->c + i * g->ldc + t->j0 + j, g->ldc,
-        g->accumulate || t->k0 > 0);
+    long m = smaller(t->tilePanels * t->mr, t->rows - i), n = smaller(t->tileColumns, t->columns - j);
+    for (long k = 0; k < t->depth; k += t->stepK) {
+        long kc = smaller(t->stepK, t->depth - k);
+        ek_gemm_tile(
+            m, n, kc, t->a + k * t->rows + i * kc, t->b + k * t->padded + j * kc,
+            g->c + (t->i0 + i) * g->ldc + t->j0 + j, g->ldc, g->accumulate || t->k0 + k > 0);
+    }
 }
 
 /// Calls `task` for every index, on the threads where the product is worth it.
@@ -97,31 +112,43 @@ static void spread(const ek_gemm_call *g, long tasks, void (*task)(void *, ptrdi
     }
 }
 
-/// The length of the blocks into which k is cut evenly.
-static long evenBlock(long k, long longest) {
-    return quotient(quotient(k, quotient(k, longest)), 16) * 16;
+/// The length of the blocks into which a length is cut evenly, a multiple of `unit`.
+static long evenBlock(long length, long longest, long unit) {
+    return roundedUp(quotient(length, quotient(length, longest)), unit);
 }
 
 static void blocked(const ek_gemm_call *g) {
-    block t = {.call = g, .packsA = true};
+    block t = {.call = g};
     ek_gemm_geometry(&t.mr, &t.nr);
-    t.panelsA = quotient(g->m, t.mr);
-    long nc = smaller(blockN, quotient(g->n, t.nr) * t.nr), longest = evenBlock(g->k, blockK);
-    t.a = ek_scratch(0, (size_t)(g->m * longest + 16) * 4);
-    t.b = ek_scratch(1, (size_t)(nc * longest) * 4);
-    for (t.j0 = 0; t.j0 < g->n; t.j0 += nc) {
-        t.nc = smaller(nc, g->n - t.j0);
-        t.panelsB = quotient(t.nc, t.nr);
-        // Tiles enough to share out evenly, wide enough that A's panels are worth their loading.
-        long tilesDown = quotient(t.panelsA, tilePanelsA);
-        long across = smaller(quotient(32, tilesDown), quotient(t.panelsB, 2));
-        t.tileColumns = quotient(t.panelsB, across) * t.nr;
-        t.tilesAcross = quotient(t.nc, t.tileColumns);
-        for (t.k0 = 0; t.k0 < g->k; t.k0 += t.kc) {
-            t.kc = smaller(longest, g->k - t.k0);
-            spread(
-                g, quotient(t.panelsA, packPanels) + quotient(t.panelsB, packPanels), packTask, &t);
-            spread(g, tilesDown * t.tilesAcross, tileTask, &t);
+    long depth = evenBlock(g->k, longestK, 16);
+    t.stepK = evenBlock(depth, blockK, 16);
+    long rows = smaller(evenBlock(g->m, larger(floatsA / depth, 16 * t.mr), t.mr), g->m);
+    long columns = evenBlock(g->n, larger(floatsB / depth, 16 * t.nr), t.nr);
+    t.a = ek_scratch(0, (size_t)(rows * depth + 16) * 4);
+    t.b = ek_scratch(1, (size_t)(roundedUp(columns, t.nr) * depth) * 4);
+    long wanted = larger(32, 4 * ek_threads());
+    for (t.k0 = 0; t.k0 < g->k; t.k0 += t.depth) {
+        t.depth = smaller(depth, g->k - t.k0);
+        for (t.i0 = 0; t.i0 < g->m; t.i0 += t.rows) {
+            t.rows = smaller(rows, g->m - t.i0);
+            t.panelsA = quotient(t.rows, t.mr);
+            for (t.j0 = 0; t.j0 < g->n; t.j0 += t.columns) {
+                t.columns = smaller(columns, g->n - t.j0);
+                t.panelsB = quotient(t.columns, t.nr);
+                t.padded = roundedUp(t.columns, 16);
+                t.packsA = t.j0 == 0;
+                t.packsB = t.i0 == 0 || columns < g->n;
+                spread(
+                    g, (t.packsA ? quotient(t.panelsA, packPanels) : 0)
+                        + (t.packsB ? quotient(t.panelsB, packPanels) : 0), packTask, &t);
+                // Tiles enough to share out evenly, wide enough that A's panels are worth loading.
+                long down = quotient(t.panelsA, tilePanelsA);
+                t.tilePanels = quotient(t.panelsA, down);
+                long across = larger(smaller(quotient(wanted, down), quotient(t.panelsB, 2)), 1);
+                t.tileColumns = quotient(t.panelsB, across) * t.nr;
+                t.tilesAcross = quotient(t.columns, t.tileColumns);
+                spread(g, quotient(t.panelsA, t.tilePanels) * t.tilesAcross, tileTask, &t);
+            }
         }
     }
 }
@@ -131,13 +158,23 @@ static void blocked(const ek_gemm_call *g) {
 enum {
     thinRows = 64, thinColumns = 256,  // rows or columns of C that one task computes
     thinDepth = 64,                    // k that it takes at a time where rows lie far apart
+    narrowFloats = 8192,               // of B's panel at a time: it stays in the first-level cache
 };
 
 typedef struct {
     const ek_gemm_call *call;
-    long lanes;
+    long lanes, width;  // width: rows or columns of C a task, where they lie across the stored rows
     float *packed;
 } thin;
+
+/// Asks for the part `share` of `shares` of what ``gathered`` will read next.
+static void fetchShare(
+    const float *from, long stride, long rows, long width, long share, long shares
+) {
+    for (long i = rows * share / shares; i < rows * (share + 1) / shares; i++) {
+        for (long j = 0; j < width; j += 16) __builtin_prefetch(from + i * stride + j);
+    }
+}
 
 /// `rows` stretches of `width` floats, `stride` apart, brought together: far apart they are a page each,
 /// which no hardware prefetcher follows.
@@ -151,42 +188,58 @@ static void narrowTask(void *context, ptrdiff_t index) {
     const thin *t = context;
     const ek_gemm_call *g = t->call;
     if (!g->a.transposed) {
-        long i = index * thinRows;
-        ek_gemm_narrow(
-            smaller(thinRows, g->m - i), g->n, g->k, (const float *)g->a.data + i * g->a.stride,
-            g->a.stride, 1, t->packed, t->lanes, g->c + i * g->ldc, g->ldc, g->accumulate);
+        long i = index * thinRows, step = narrowFloats / t->lanes;
+        for (long k0 = 0; k0 < g->k; k0 += step) {
+            ek_gemm_narrow(
+                smaller(thinRows, g->m - i), g->n, smaller(step, g->k - k0),
+                (const float *)g->a.data + i * g->a.stride + k0, g->a.stride, 1,
+                t->packed + k0 * t->lanes, t->lanes, g->c + i * g->ldc, g->ldc,
+                g->accumulate || k0 > 0);
+        }
         return;
     }
-    long i = index * thinColumns, rows = smaller(thinColumns, g->m - i);
+    long i = index * t->width, rows = smaller(t->width, g->m - i);
     for (long k0 = 0; k0 < g->k; k0 += thinDepth) {
-        long kc = smaller(thinDepth, g->k - k0);
-        const float *a = gathered(
-            (const float *)g->a.data + k0 * g->a.stride + i, g->a.stride, kc, rows);
-        ek_gemm_narrow(
-            rows, g->n, kc, a, 1, rows, t->packed + k0 * t->lanes, t->lanes, g->c + i * g->ldc,
-            g->ldc, g->accumulate || k0 > 0);
+        long kc = smaller(thinDepth, g->k - k0), after = smaller(thinDepth, g->k - k0 - kc);
+        const float *from = (const float *)g->a.data + k0 * g->a.stride + i;
+        const float *a = gathered(from, g->a.stride, kc, rows);
+        for (long r = 0; r < rows; r += 16) {
+            fetchShare(from + kc * g->a.stride, g->a.stride, after, rows, r / 16, quotient(rows, 16));
+            ek_gemm_narrow(
+                smaller(16, rows - r), g->n, kc, a + r, 1, rows, t->packed + k0 * t->lanes, t->lanes,
+                g->c + (i + r) * g->ldc, g->ldc, g->accumulate || k0 > 0);
+        }
     }
+}
+
+/// How many of `count` rows or columns a task takes: enough tasks for the threads, whole vectors each.
+static long thinWidth(long count) {
+    return smaller(roundedUp(quotient(count, 2 * ek_threads()), 16), thinColumns);
 }
 
 static void narrow(const ek_gemm_call *g) {
     long lanes = quotient(g->n, 16) * 16;
-    thin t = {.call = g, .lanes = lanes, .packed = ek_scratch(1, (size_t)(lanes * g->k) * 4)};
+    thin t = {.call = g, .lanes = lanes, .width = thinWidth(g->m)};
+    t.packed = ek_scratch(1, (size_t)(lanes * g->k) * 4);
     ek_gemm_pack(&g->b, true, 0, g->n, 0, g->k, t.packed);
-    spread(g, quotient(g->m, g->a.transposed ? thinColumns : thinRows), narrowTask, &t);
+    spread(g, quotient(g->m, g->a.transposed ? t.width : thinRows), narrowTask, &t);
 }
 
 static void lowTask(void *context, ptrdiff_t index) {
     const thin *t = context;
     const ek_gemm_call *g = t->call;
-    long j = index * thinColumns, columns = smaller(thinColumns, g->n - j), whole = columns / 16 * 16;
+    long j = index * t->width, columns = smaller(t->width, g->n - j), whole = columns / 16 * 16;
     int rows;
     ek_gemm_low_rows(&rows);
     for (long k0 = 0; k0 < g->k; k0 += thinDepth) {
-        long kc = smaller(thinDepth, g->k - k0);
+        long kc = smaller(thinDepth, g->k - k0), after = smaller(thinDepth, g->k - k0 - kc);
         bool accumulate = g->accumulate || k0 > 0;
-        const float *a = t->packed + k0 * g->m, *b = gathered(
-            (const float *)g->b.data + k0 * g->b.stride + j, g->b.stride, kc, columns);
-        ek_gemm_low(g->m, whole, kc, a, b, columns, g->c + j, g->ldc, accumulate);
+        const float *from = (const float *)g->b.data + k0 * g->b.stride + j;
+        const float *a = t->packed + k0 * g->m, *b = gathered(from, g->b.stride, kc, columns);
+        for (long q = 0; q < whole; q += 16) {
+            fetchShare(from + kc * g->b.stride, g->b.stride, after, columns, q / 16, whole / 16);
+            ek_gemm_low(g->m, 16, kc, a, b + q, columns, g->c + j + q, g->ldc, accumulate);
+        }
         for (long q = whole; q < columns; q++) {
             for (long i = 0; i < g->m; i++) {
                 float *c = g->c + i * g->ldc + j + q, sum = accumulate ? *c : 0;
@@ -203,7 +256,8 @@ static void lowTask(void *context, ptrdiff_t index) {
 static void low(const ek_gemm_call *g) {
     int rows;
     ek_gemm_low_rows(&rows);
-    thin t = {.call = g, .packed = ek_scratch(0, (size_t)(g->m * g->k) * 4)};
+    thin t = {
+        .call = g, .width = thinWidth(g->n), .packed = ek_scratch(0, (size_t)(g->m * g->k) * 4)};
     for (long k0 = 0; k0 < g->k; k0 += thinDepth) {
         long kc = smaller(thinDepth, g->k - k0);
         for (long i = 0; i < g->m; i += rows) {
@@ -211,7 +265,7 @@ static void low(const ek_gemm_call *g) {
                 &g->a, false, i, smaller(rows, g->m - i), k0, kc, t.packed + k0 * g->m + i * kc);
         }
     }
-    spread(g, quotient(g->n, thinColumns), lowTask, &t);
+    spread(g, quotient(g->n, t.width), lowTask, &t);
 }
 
 static void vectorTask(void *context, ptrdiff_t index) {

@@ -177,10 +177,12 @@ void EK(gemm_decode)(const ek_matrix *x, long row, long rows, long columns, floa
 // MARK: The micro-kernel
 
 /// c[mr, 16 nv] (+)= a · b over kc. Element (i, p) of a is a[i * aRow + p * aStep], row p of b begins at
-/// b + p * bStep. `columns` of the lanes are C's.
+/// b + p * bStep. `columns` of the lanes are C's. `ahead` and `nextC`, where given, are on their way to the cache
+/// meanwhile: a line every fourth step, the next tile of C last.
 EK_INLINE void micro(
     int mr, int nv, long kc, const float *restrict a, long aRow, long aStep,
-    const float *restrict b, long bStep, float *restrict c, long ldc, long columns, bool accumulate
+    const float *restrict b, long bStep, float *restrict c, long ldc, long columns, bool accumulate,
+    const float *ahead, const float *nextC
 ) {
     vf acc[16][2];
     bool whole = columns == nv * EK_LANES;
@@ -197,21 +199,30 @@ EK_INLINE void micro(
             EK_UNROLL for (int v = 0; v < nv; v++) acc[i][v] = (vf){0};
         }
     }
-    // The tile below is next: its C is on its way while this one is computed.
-    EK_UNROLL for (int i = 0; i < mr; i++) {
-        __builtin_prefetch(c + (mr + i) * ldc, 1);
-        if (nv == 2) __builtin_prefetch(c + (mr + i) * ldc + EK_LANES, 1);
-    }
-    for (long p = 0; p < kc; p++) {
-        vf w[2];
-        EK_UNROLL for (int v = 0; v < nv; v++) w[v] = vf_load(b + v * EK_LANES);
-        EK_UNROLL for (int i = 0; i < mr; i++) {
-            vf x = vf_set(a[i * aRow]);
-            EK_UNROLL for (int v = 0; v < nv; v++) acc[i][v] = vf_fma(x, w[v], acc[i][v]);
+#define EK_STEP                                                                                 \
+    vf w[2];                                                                                    \
+    EK_UNROLL for (int v = 0; v < nv; v++) w[v] = vf_load(b + v * EK_LANES);                    \
+    EK_UNROLL for (int i = 0; i < mr; i++) {                                                    \
+        vf x = vf_set(a[i * aRow]);                                                             \
+        EK_UNROLL for (int v = 0; v < nv; v++) acc[i][v] = vf_fma(x, w[v], acc[i][v]);          \
+    }                                                                                           \
+    a += aStep;                                                                                 \
+    b += bStep;
+    long p = 0;
+    if (ahead) {
+        for (long left = kc / 4; left > 0; left--) {
+            long line = left - 1;
+            bool isC = line < nv * mr;
+            __builtin_prefetch(
+                isC ? nextC + (nv == 2 ? line >> 1 : line) * ldc + (nv == 2 ? line & 1 : 0) * EK_LANES
+                    : ahead);
+            ahead += EK_LANES;
+            EK_UNROLL for (int q = 0; q < 4; q++) { EK_STEP }
         }
-        a += aStep;
-        b += bStep;
+        p = kc & ~3L;
     }
+    for (; p < kc; p++) { EK_STEP }
+#undef EK_STEP
     EK_UNROLL for (int i = 0; i < mr; i++) {
         EK_UNROLL for (int v = 0; v < nv; v++) {
             long n = columns - v * EK_LANES;
@@ -224,13 +235,16 @@ EK_INLINE void micro(
 #define EK_MICRO(mr)                                                                            \
     case mr:                                                                                    \
         if (NV == 2 && columns > EK_LANES)                                                      \
-            micro(mr, NV, kc, a, 1, mr, b, NV * EK_LANES, c, ldc, columns, accumulate);         \
-        else micro(mr, 1, kc, a, 1, mr, b, EK_LANES, c, ldc, columns, accumulate);              \
+            micro(                                                                              \
+                mr, NV, kc, a, 1, mr, b, NV * EK_LANES, c, ldc, columns, accumulate, ahead,     \
+                nextC);                                                                         \
+        else micro(                                                                             \
+            mr, 1, kc, a, 1, mr, b, EK_LANES, c, ldc, columns, accumulate, ahead, nextC);       \
         break;
 
 static __attribute__((noinline)) void micro_rows(
     long mr, long kc, const float *a, const float *b, float *c, long ldc, long columns,
-    bool accumulate
+    bool accumulate, const float *ahead, const float *nextC
 ) {
     switch (mr) {
         EK_MICRO(1) EK_MICRO(2) EK_MICRO(3) EK_MICRO(4)
@@ -251,14 +265,19 @@ void EK(gemm_tile)(
     enum { NR = NV * EK_LANES };
     // A short product is bound by C: walk along its rows. A long one by B's panel: stay with it.
     bool along = kc <= 64;
-    long steps = along ? (m + MR - 1) / MR : (n + NR - 1) / NR;
+    long down = (m + MR - 1) / MR, across = (n + NR - 1) / NR;
+    long steps = along ? down : across, inner = along ? across : down;
     for (long outer = 0; outer < steps; outer++) {
-        long inner = along ? (n + NR - 1) / NR : (m + MR - 1) / MR;
         for (long step = 0; step < inner; step++) {
             long i = (along ? outer : step) * MR, j = (along ? step : outer) * NR;
+            // Each of the tiles down fetches its part of B's next panel, then the C that follows it.
+            const float *nextC = along ? c + i * ldc + j + NR
+                : step + 1 < inner ? c + (i + MR) * ldc + j : c + j + NR;
+            const float *ahead = b + (j + NR) * kc + step * (kc / 4) * EK_LANES;
+            if (along || (step + 1) * (kc / 4) > 2 * kc) ahead = b + j * kc;
             micro_rows(
                 m - i < MR ? m - i : MR, kc, a + i * kc, b + j * kc, c + i * ldc + j, ldc,
-                n - j < NR ? n - j : NR, accumulate);
+                n - j < NR ? n - j : NR, accumulate, ahead, nextC);
         }
     }
 }
@@ -277,25 +296,25 @@ void EK(gemm_narrow)(
         if (lanes == 32) {
             // Two halves where the registers do not hold both.
             if (EK_AVX512) {
-                micro(R, 2, kc, a + i * aRow, aRow, aStep, b, 32, c + i * ldc, ldc, n, accumulate);
+                micro(R, 2, kc, a + i * aRow, aRow, aStep, b, 32, c + i * ldc, ldc, n, accumulate, NULL, NULL);
             } else {
-                micro(R, 1, kc, a + i * aRow, aRow, aStep, b, 32, c + i * ldc, ldc, 16, accumulate);
+                micro(R, 1, kc, a + i * aRow, aRow, aStep, b, 32, c + i * ldc, ldc, 16, accumulate, NULL, NULL);
                 micro(
                     R, 1, kc, a + i * aRow, aRow, aStep, b + 16, 32, c + i * ldc + 16, ldc, n - 16,
-                    accumulate);
+                    accumulate, NULL, NULL);
             }
         } else {
-            micro(R, 1, kc, a + i * aRow, aRow, aStep, b, 16, c + i * ldc, ldc, n, accumulate);
+            micro(R, 1, kc, a + i * aRow, aRow, aStep, b, 16, c + i * ldc, ldc, n, accumulate, NULL, NULL);
         }
     }
     for (; i < rows; i++) {
         micro(
             1, 1, kc, a + i * aRow, aRow, aStep, b, lanes, c + i * ldc, ldc, n < 16 ? n : 16,
-            accumulate);
+            accumulate, NULL, NULL);
         if (n > 16) {
             micro(
                 1, 1, kc, a + i * aRow, aRow, aStep, b + 16, lanes, c + i * ldc + 16, ldc, n - 16,
-                accumulate);
+                accumulate, NULL, NULL);
         }
     }
 }
@@ -314,12 +333,12 @@ void EK(gemm_low)(
         for (; i + LOW <= m; i += LOW) {
             micro(
                 LOW, 1, kc, a + i * kc, 1, LOW, b + j, bStep, c + i * ldc + j, ldc, EK_LANES,
-                accumulate);
+                accumulate, NULL, NULL);
         }
         switch (m - i) {
 #define EK_LOW(r)                                                                               \
     case r:                                                                                     \
-        micro(r, 1, kc, a + i * kc, 1, r, b + j, bStep, c + i * ldc + j, ldc, 16, accumulate);  \
+        micro(r, 1, kc, a + i * kc, 1, r, b + j, bStep, c + i * ldc + j, ldc, 16, accumulate, NULL, NULL);  \
         break;
             EK_LOW(1) EK_LOW(2) EK_LOW(3)
 #if EK_AVX512
@@ -330,13 +349,13 @@ void EK(gemm_low)(
     }
 }
 
-/// C[m ≤ 4, 16] (+)= x · Wᵀ for sixteen stored rows of W (of any type) from `row`, `rows` of them used:
+/// C[m ≤ 8, 16] (+)= x · Wᵀ for sixteen stored rows of W (of any type) from `row`, `rows` of them used:
 /// each block of 16 × 16 is decoded and transposed in registers and used there.
 EK_INLINE void vector_rows(
     int m, const ek_matrix *w, ek_dtype dtype, long row, long rows, long k, const float *x, long ldx,
     float *c, long ldc, bool accumulate
 ) {
-    vf acc[4];
+    vf acc[8];
     EK_UNROLL for (int i = 0; i < m; i++) {
         acc[i] = accumulate ? vf_load_n(c + i * ldc, rows) : (vf){0};
     }
@@ -375,7 +394,12 @@ void EK(gemm_vector)(
 #define EK_VECTOR(m, t) \
     case m: vector_rows(m, w, t, row + j, n, k, x, ldx, c + j, ldc, accumulate); break;
 #define EK_CASE(t)                                                                              \
-    case t: switch (m) { EK_VECTOR(1, t) EK_VECTOR(2, t) EK_VECTOR(3, t) EK_VECTOR(4, t) } break;
+    case t:                                                                                     \
+        switch (m) {                                                                            \
+            EK_VECTOR(1, t) EK_VECTOR(2, t) EK_VECTOR(3, t) EK_VECTOR(4, t)                     \
+            EK_VECTOR(5, t) EK_VECTOR(6, t) EK_VECTOR(7, t) EK_VECTOR(8, t)                     \
+        }                                                                                       \
+        break;
         switch (w->dtype) {
             EK_CASE(EK_F32) EK_CASE(EK_BF16) EK_CASE(EK_F16) EK_CASE(EK_I8) EK_CASE(EK_NF4)
         }

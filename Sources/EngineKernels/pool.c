@@ -8,6 +8,9 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 #include <time.h>
 #include <unistd.h>
 #if defined(__x86_64__)
@@ -152,10 +155,43 @@ static __thread struct { void *base; size_t bytes; } scratch[slots];
 
 void *ek_scratch(int slot, size_t bytes) {
     if (scratch[slot].bytes < bytes) {
-        free(scratch[slot].base);
-        size_t rounded = (bytes + bytes / 4 + 4095) & ~(size_t)4095;
-        if (posix_memalign(&scratch[slot].base, 64, rounded) != 0) abort();
-        scratch[slot].bytes = rounded;
+        ek_release(scratch[slot].base, scratch[slot].bytes);
+        scratch[slot].bytes = (bytes + bytes / 4 + 4095) & ~(size_t)4095;
+        scratch[slot].base = ek_allocate(scratch[slot].bytes);
+        if (!scratch[slot].base) abort();
     }
     return scratch[slot].base;
+}
+
+// Panels and tensors are walked with long strides: with pages of 4 KiB many steps would miss the TLB, and each
+// fresh page would be a fault.
+enum { hugePage = 2 << 20 };
+
+void *ek_allocate(size_t bytes) {
+#if defined(__linux__)
+    if (bytes >= hugePage) {
+        // A page more than wanted, so that the block can begin at a huge page; the rest goes back.
+        size_t pages = (bytes + 4095) & ~(size_t)4095;
+        char *region = mmap(
+            NULL, pages + hugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (region == MAP_FAILED) return NULL;
+        size_t before = (hugePage - (uintptr_t)region % hugePage) % hugePage;
+        if (before) munmap(region, before);
+        munmap(region + before + pages, hugePage - before);
+        madvise(region + before, pages, MADV_HUGEPAGE);  // a wish: without it nothing is lost
+        return region + before;
+    }
+#endif
+    void *base = NULL;
+    return posix_memalign(&base, 64, bytes ? bytes : 64) == 0 ? base : NULL;
+}
+
+void ek_release(void *base, size_t bytes) {
+#if defined(__linux__)
+    if (base && bytes >= hugePage) {
+        munmap(base, (bytes + 4095) & ~(size_t)4095);
+        return;
+    }
+#endif
+    free(base);
 }

@@ -58,18 +58,23 @@ void EK(random_uniform)(const ek_random *r, uint64_t first, ptrdiff_t count, flo
     }
 }
 
-void EK(random_normal)(const ek_random *r, uint64_t first, ptrdiff_t count, float *to) {
-    uint32_t words[256];
+void EK(random_normal_part)(const ek_random *r, uint64_t first, ptrdiff_t count, float *to) {
+    uint32_t words[256] = {0};
     while (count > 0) {
         long n = count < 128 ? count : 128;
         EK(random_words)(r, first, 2 * n, words);
         for (long i = 0; i < n; i += EK_LANES) {
             long m = n - i < EK_LANES ? n - i : EK_LANES;
-            vf a = vf_set(1), b = {0};
-            for (long j = 0; j < m; j++) {
-                a[j] = (float)words[2 * (i + j)];
-                b[j] = (float)(words[2 * (i + j) + 1] >> 8);
-            }
+            // Past the last pair the words are an earlier round's or zero: nobody sees those lanes.
+            vu x, y;
+            memcpy(&x, words + 2 * i, 64);
+            memcpy(&y, words + 2 * i + 16, 64);
+            vf a = __builtin_convertvector(
+                __builtin_shufflevector(
+                    x, y, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30), vf);
+            vf b = __builtin_convertvector(
+                __builtin_shufflevector(
+                    x, y, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31) >> 8, vf);
             vf u = vf_fma(a, vf_set(0x1p-32f), vf_set(0x1p-33f));
             vf radius = vf_sqrt(vf_set(-2) * vf_log(u));
             vf z = radius * vf_cos(b * vf_set(0x1.921fb6p-22f));  // 2π · 2^-24

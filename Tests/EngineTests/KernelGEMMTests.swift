@@ -86,6 +86,35 @@ func bits(_ tensor: Tensor) -> [UInt32] {
         }
     }
 
+    /// Sizes that are cut along every axis: more k than a block and than is packed at a time, more rows and
+    /// columns than are packed at a time. A sample of elements is computed one by one.
+    @Test(arguments: [[40, 90, 5000], [4100, 33, 2050], [33, 2100, 2050], [9, 40, 9000]])
+    func `is that chain where it is cut along every axis`(size: [Int]) {
+        let (m, n, k) = (size[0], size[1], size[2])
+        let a = randomTensor([m, k], name: "a"), b = randomTensor([n, k], name: "b")
+        var random = RandomStream(seed: 3, name: "sample")
+        let sample =
+            (0..<40).map { _ in (random.below(m), random.below(n)) }
+            + [(0, 0), (m - 1, n - 1), (m - 1, 0), (0, n - 1)]
+        let expected = sample.map { i, j in
+            a.withUnsafeFloats { a in
+                b.withUnsafeFloats { b in
+                    (0..<k).reduce(Float(0)) { sum, p in
+                        var sum = sum
+                        sum.addProduct(a[i * k + p], b[j * k + p])
+                        return sum
+                    }
+                }
+            }
+        }
+        for name in ["avx512", "avx2", "scalar"] where useKernelSet(name) {
+            let c = matmulTransposed(a, b)
+            let found = c.withUnsafeFloats { c in sample.map { c[$0 * n + $1] } }
+            #expect(found.map(\.bitPattern) == expected.map(\.bitPattern), "\(size), \(name)")
+        }
+        _ = useKernelSet("avx512") || useKernelSet("avx2")
+    }
+
     /// int8, NF4, bf16 and f16 operands give what their f32 values give, whether x · Wᵀ or g · W.
     @Test(arguments: [[20, 64, 192], [3, 33, 128], [40, 70, 90], [1, 16, 64]])
     func `decodes narrow weights to the bits of the widened ones`(size: [Int]) {

@@ -1,6 +1,8 @@
 // A language model as a value: configuration, weights, adapter. The computation is in Transformer.swift,
 // files are in LanguageModel+Files.swift, adapters in Adapters/LoRA+Model.swift.
 
+internal import EngineKernels
+
 /// A decoder-only language model. Copying it copies no weights until one copy is trained.
 public struct LanguageModel: Sendable {
     public var configuration: ModelConfiguration
@@ -36,12 +38,13 @@ public struct LanguageModel: Sendable {
         let streams = random.stream(named: "init \(random.nextUInt32())")
         var weights: [String: Weight] = [:]
         for (name, shape) in configuration.parameterShapes {
-            var tensor = Tensor(zeros: shape)
-            if shape.count == 2 {
+            let isMatrix = shape.count == 2
+            var tensor = isMatrix ? Tensor(uninitialized: shape) : Tensor(zeros: shape)
+            if isMatrix {
                 var stream = streams.stream(named: name)
                 tensor.withUnsafeMutableFloats { values in
                     stream.fillNormal(values)
-                    for i in values.indices { values[i] *= standardDeviation }
+                    ek_nn_scale(values.baseAddress, standardDeviation, values.count)
                 }
             } else if !name.hasSuffix(".bias"), !configuration.normAddsOne {
                 tensor.withUnsafeMutableFloats { $0.update(repeating: 1) }

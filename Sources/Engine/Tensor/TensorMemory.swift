@@ -1,9 +1,7 @@
 // Where the bytes of tensors come from: freed blocks are kept for the next tensor of their size, since
 // a training step asks for the same ones again and fresh pages cost a fault each.
 
-#if canImport(Glibc)
-    import Glibc
-#endif
+internal import EngineKernels
 internal import Synchronization
 
 /// Bytes of tensors in memory of our own (a mapped checkpoint's are not counted).
@@ -65,20 +63,19 @@ private struct TensorAllocator {
             memory.cachedBytes -= size
             return UnsafeMutableRawPointer(bitPattern: address)!
         }
-        var pointer: UnsafeMutableRawPointer?
-        if posix_memalign(&pointer, 64, size) != 0 {
-            releaseCache()
-            let status = posix_memalign(&pointer, 64, size)
-            precondition(status == 0, "out of memory: a tensor of \(byteCount) bytes was refused")
+        if let pointer = ek_allocate(size) { return pointer }
+        releaseCache()
+        guard let pointer = ek_allocate(size) else {
+            preconditionFailure("out of memory: a tensor of \(byteCount) bytes was refused")
         }
-        return pointer!
+        return pointer
     }
 
     mutating func release(_ base: UnsafeMutableRawPointer, _ byteCount: Int) {
         let size = Self.rounded(byteCount)
         memory.liveBytes -= size
         if size < Self.smallestKept || memory.cachedBytes + size > Self.mostKept {
-            Glibc.free(base)
+            ek_release(base, size)
             return
         }
         memory.cachedBytes += size
@@ -86,8 +83,10 @@ private struct TensorAllocator {
     }
 
     mutating func releaseCache() {
-        for addresses in free.values {
-            for address in addresses { Glibc.free(UnsafeMutableRawPointer(bitPattern: address)) }
+        for (size, addresses) in free {
+            for address in addresses {
+                ek_release(UnsafeMutableRawPointer(bitPattern: address), size)
+            }
         }
         free = [:]
         memory.cachedBytes = 0

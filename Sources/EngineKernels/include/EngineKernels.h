@@ -29,6 +29,14 @@ void ek_parallel(
     ptrdiff_t count, void (*_Nonnull body)(void *_Nullable context, ptrdiff_t index),
     void *_Nullable context);
 
+// MARK: Memory
+
+/// `bytes` of memory, 64-byte aligned, contents undefined; null where there is none. Large blocks lie on huge pages
+/// where the system has them.
+void *_Nullable ek_allocate(size_t bytes);
+/// Gives back what ``ek_allocate`` gave for as many bytes.
+void ek_release(void *_Nullable base, size_t bytes);
+
 // MARK: Matrices
 
 typedef enum ek_dtype { EK_F32 = 0, EK_BF16 = 1, EK_F16 = 2, EK_I8 = 3, EK_NF4 = 4 } ek_dtype;
