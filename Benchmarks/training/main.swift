@@ -40,8 +40,15 @@ let usage = """
     training-bench SIZE MODE COUNT     SIZE: 15m, 110m, mini
       lora, full, lora-bf16, lora-nf4, lora-int8   COUNT training steps: tokens a second
       generate, generate-bf16, generate-int8       COUNT prompts at once, 64 new tokens each: tokens a second
+      hash                                         COUNT training steps, then a hash of losses and adapter;
+                                                   and the same with a stop and a resumption after each step
+    training-bench load FILE    a safetensors file: seconds to its first tensor, and to every byte of it
     """
 let arguments = CommandLine.arguments
+if arguments.count == 3, arguments[1] == "load" {
+    try load(arguments[2])
+    exit(0)
+}
 guard arguments.count == 4, let size = Size(arguments[1]), let count = Int(arguments[3]) else {
     print(usage)
     exit(2)
@@ -58,6 +65,64 @@ func peakMegabytes() -> Double {
     return Double(usage.ru_maxrss) / 1024
 }
 
+/// Times the lazy way to one tensor, and a reading of every page.
+func load(_ path: String) throws {
+    let start = clock.now
+    let file = try SafetensorsFile(path)
+    let first = try file.tensor(file.names[0])
+    let element = first.withUnsafeBytes { $0[0] }
+    let untilFirst = seconds(since: start)
+    var bytes = 0
+    var sum = Int(element)
+    for name in file.names {
+        file.prefetch(name)
+        try file.tensor(name).withUnsafeBytes { contents in
+            for i in stride(from: 0, to: contents.count, by: 4096) { sum &+= Int(contents[i]) }
+            bytes += contents.count
+        }
+    }
+    let all = seconds(since: start)
+    print("{\"first_s\": \(untilFirst), \"all_s\": \(all), \"bytes\": \(bytes), \"sum\": \(sum)}")
+}
+
+struct Stopped: Error {}
+
+/// FNV-1a of the losses and the adapter after `count` steps; where `stop` > 0, the run ends after that step
+/// and goes on from the checkpoint on disk, with the model as it was before.
+func trainedHash(
+    _ untrained: LanguageModel, _ examples: [TrainingExample], stop: Int, _ random: RandomStream
+) throws -> String {
+    var options = TrainingOptions(batchSize: size.batch)
+    let optimizer = AdamW(learningRate: 1e-3)
+    var (model, stream) = (untrained, random)
+    if stop > 0 {
+        let path = FileManager.default.temporaryDirectory
+            .appending(path: "training-bench-\(getpid()).safetensors").path
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        options.checkpoints = (every: stop, path: path)
+        do {
+            _ = try train(&model, on: examples, with: optimizer, options, using: &stream) { step in
+                if step.number == stop { throw Stopped() }
+            }
+        } catch is Stopped {}
+        options.checkpoints = nil
+        options.resumption = try TrainingCheckpoint(path)
+        (model, stream) = (untrained, random)
+    }
+    let summary = try train(&model, on: examples, with: optimizer, options, using: &stream)
+    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+    func mix(_ bytes: UnsafeRawBufferPointer) {
+        for byte in bytes { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+    }
+    summary.losses.withUnsafeBytes { mix($0) }
+    for (path, _) in model.linearLayers {
+        guard let update = model.adapter?.modules[path] else { continue }
+        update.a.withUnsafeBytes { mix($0) }
+        update.b.withUnsafeBytes { mix($0) }
+    }
+    return String(hash, radix: 16)
+}
+
 var random = RandomStream(seed: 1, name: "benchmark")
 var model = LanguageModel(configuration: size.configuration, using: &random)
 if mode.hasSuffix("-bf16") { model = model.converted(to: .bf16) }
@@ -70,7 +135,18 @@ func tokens(_ count: Int, using random: inout RandomStream) -> [Int32] {
     (0..<count).map { _ in Int32(random.below(vocabulary)) }
 }
 
-if mode.hasPrefix("generate") {
+if mode == "hash" {
+    try model.attach(LoRA(rank: 8, alpha: 16), using: &random)
+    let examples = (0..<size.batch * count).map { _ in
+        TrainingExample(tokens: tokens(size.length, using: &random))
+    }
+    var hashes: [String] = []
+    for stop in 0..<count { hashes.append(try trainedHash(model, examples, stop: stop, random)) }
+    fields += [
+        ("hash", "\"\(hashes[0])\""),
+        ("resumed", "[" + hashes.dropFirst().map { "\"\($0)\"" }.joined(separator: ", ") + "]"),
+    ]
+} else if mode.hasPrefix("generate") {
     let new = 64
     let prompts = (0..<count).map { _ in tokens(16, using: &random) }
     var options = GenerationOptions.greedy(new)
