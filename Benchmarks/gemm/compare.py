@@ -1,9 +1,9 @@
 """f32 matrix products: our portable tier beside OpenBLAS's best core, numpy and PyTorch, in one run.
 
 Rounds of A B A B: in each, every library computes every shape once, so that a slow minute slows all. Prints GFLOP/s, medians of
-seven rounds, the spread, and the ratio to ours. Peers come from PyPI (see peers.py); without them only OpenBLAS, loaded from
+the rounds, the spread, and the ratio to ours. Peers come from PyPI (see peers.py); without them only OpenBLAS, loaded from
 the system, is compared.
-usage: python3 Benchmarks/gemm/compare.py [--sizes 512,1024,2048,4096,thin] [--threads 1,2] [--no-python-peers]
+usage: python3 Benchmarks/gemm/compare.py [--sizes 512,1024,2048,4096,thin] [--threads 1,2] [--rounds 7] [--no-python-peers]
 """
 
 import subprocess
@@ -13,7 +13,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import peers
 
-ROUNDS = 7
 HERE = Path(__file__).resolve().parent
 KERNELS = peers.ROOT / "Sources" / "EngineKernels"
 
@@ -61,8 +60,11 @@ def main():
         python = peers.install("numpy", "torch", "threadpoolctl")
         stock = Worker([python, HERE / "peer.py"], 1)
         # MKL takes its AVX2 path on AMD's CPUs; this asks for the AVX-512 one where the CPU has it.
+        tuned = Worker([python, HERE / "peer.py"], 1, MKL_ENABLE_INSTRUCTIONS="AVX512")
         print(stock.greeting[0])
-        contestants += [("numpy", stock, "numpy"), ("PyTorch as installed", stock, "torch")]
+        contestants += [
+            ("numpy", stock, "numpy"), ("PyTorch as installed", stock, "torch"), ("PyTorch, MKL on AVX-512", tuned, "torch")]
+    rounds = int(option("--rounds", "7")[0])
     sizes = option("--sizes", "512,1024,2048,4096,thin")
     # B as a linear layer's weight is stored, [n, k].
     shapes = [((int(s),) * 3, 1) for s in sizes if s != "thin"]
@@ -74,7 +76,7 @@ def main():
             flops = 2 * shape[0] * shape[1] * shape[2]
             repeats = max(1, min(50, int(1e10 / flops)))
             times = {name: [] for name, _, _ in contestants}
-            for _ in range(ROUNDS):
+            for _ in range(rounds):
                 for name, worker, who in contestants:
                     times[name].append(flops / worker.seconds(who, threads, shape, nt, repeats) / 1e9)
             title = f"{shape[0]} × {shape[2]} · {shape[2]} × {shape[1]}{', B transposed' if nt else ''}, {threads} thread{'s' * (threads > 1)}"

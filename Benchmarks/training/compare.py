@@ -123,6 +123,7 @@ def main():
         for batch in (1, 8):
             groups[f"generate, batch {batch}"] = {
                 "ours f32": ours(size, "generate", batch), "transformers f32": theirs(size, "generate", batch),
+                "transformers f32, MKL AVX-512": theirs(size, "generate", batch, **tuned),
                 "ours bf16": ours(size, "generate-bf16", batch), "transformers bf16": theirs(size, "generate-bf16", batch),
                 "ours int8": ours(size, "generate-int8", batch)}
         for group, runs in groups.items():
