@@ -243,6 +243,7 @@ void ks_start(int socket) {
     // By the line: a cell that dies must not take its output along.
     setvbuf(stdout, NULL, _IOLBF, 1 << 16);
     ks_outbox_start(socket);
+    ks_order_start();
     ks_throws_start();
     ks_traps_start();
 }

@@ -8,6 +8,9 @@ void ks_outbox_start(int socket);
 void ks_flush_from_handler(const uint8_t *last, size_t count);
 pid_t ks_owner(void);
 
+/// Puts a `stderr` in place that keeps its order with `stdout`.
+void ks_order_start(void);
+
 /// Follows the frame pointers from (`pc`, `fp`); the return addresses, less one so that they lie in
 /// the call. Reads memory through the kernel, so a broken chain ends the walk and nothing else.
 size_t ks_walk(uintptr_t pc, uintptr_t fp, uintptr_t *frames, size_t capacity);

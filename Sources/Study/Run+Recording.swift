@@ -150,6 +150,7 @@ extension Run {
     /// Says something that another machine would say otherwise, such as a time that was measured: it goes
     /// to standard error, is kept with the cell's output, and no replay compares it.
     public func note(_ text: String) {
+        ks_before_error()
         var rest = Array((text + "\n").utf8)[...]
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes { write(2, $0.baseAddress, $0.count) }

@@ -17,6 +17,11 @@ struct ReplayCommand: AsyncParsableCommand {
             A bundle is verified first; then its cells are compiled and run in a sandbox of bubblewrap: no \
             network, an empty home, system and inputs read-only, limits on time, memory, processes and \
             disk. It needs neither repository nor ledger, and leaves nothing behind.
+
+            --cell runs one cell and, before it, only the cells that define or may have changed what it uses, \
+            as the linker sees it; why each of the others does or does not run is said. What a cell changes by \
+            other ways (a file, an object behind a `let`) is not seen: where such a replay differs, replay the \
+            whole run. Its verdict covers the cells that ran and is not kept.
             """)
 
     @Argument(
@@ -46,6 +51,9 @@ struct ReplayCommand: AsyncParsableCommand {
             valueName: "segments"))
     var spot: Int?
 
+    @Option(help: ArgumentHelp("Only this cell, and the cells that it needs.", valueName: "id"))
+    var cell: String?
+
     @Flag(help: "Keep the scratch folder, and say where it is.")
     var keep = false
 
@@ -60,13 +68,23 @@ struct ReplayCommand: AsyncParsableCommand {
         if let spot, spot <= 0 {
             throw ValidationError("--spot is a positive number of segments, not \(spot).")
         }
-        if [overSeeds, bisect, spot != nil].count(where: { $0 }) > 1 {
-            throw ValidationError("--over-seeds, --bisect and --spot exclude each other.")
+        if [overSeeds, bisect, spot != nil, cell != nil].count(where: { $0 }) > 1 {
+            throw ValidationError("--over-seeds, --bisect, --spot and --cell exclude each other.")
         }
     }
 
     func run() async throws {
         if BundleReplay.isBundle(name) {
+            let parts = [
+                (overSeeds, "--over-seeds"), (bisect, "--bisect"), (spot != nil, "--spot"),
+                (cell != nil, "--cell"),
+            ]
+            if let option = parts.first(where: \.0)?.1 {
+                let text =
+                    "\(option) is for runs of a ledger, and \(name) is a bundle.\n  mend:  `study import \(name)` first, then replay the run"
+                FileHandle.standardError.write(Data((text + "\n").utf8))
+                throw ExitCode(ExitStatus.wrongUsage)
+            }
             let replay = BundleReplay(
                 bundle: name, options: bundle, threads: threads, keep: keep, json: options.json)
             return try await replay.run()
@@ -96,6 +114,7 @@ struct ReplayCommand: AsyncParsableCommand {
         view.note("expected: \(Replayer.expectation(original, threads: threads).text)")
         let replayer = Replayer(
             ledger: ledger, root: options.root, view: view, threads: threads, keep: keep)
+        if let cell { return try await replayer.replay(cell: cell, of: original) }
         if overSeeds { return try await replayer.replayOverSeeds(original) }
         if bisect { return try await replayer.bisect(original) }
         if let spot { return try await replayer.spotCheck(original, count: spot) }

@@ -236,7 +236,7 @@ import Testing
         #expect(record.status == .interrupted)
         #expect(
             record.output(of: 0, .standardOutput) == Array("begun\nstopped by itself\n".utf8))
-        #expect(record.cells.map(\.state).last == "pending")
+        #expect(record.cells.map(\.state) == ["interrupted", "pending"])
     }
 
     @Test func `Ctrl-C twice ends a cell that does not listen`() throws {
@@ -256,6 +256,28 @@ import Testing
         let record = try record(run)
         #expect(record.status == .interrupted)
         #expect(record.output(of: 0, .standardOutput) == Array("begun\n".utf8))
+        #expect(record.cells.map(\.state) == ["interrupted"])
+    }
+
+    @Test func `standard output and standard error keep their order`() throws {
+        try folder.write(
+            """
+            ```swift
+            import Glibc
+            for i in 0..<300 {
+                print("o\\(i)")
+                if i % 3 == 0 { Run.current.note("n\\(i)") } else { fputs("e\\(i)\\n", stderr) }
+                if i % 50 == 0 { print("part", terminator: "") }
+            }
+            ```
+            """, to: "studies/small.md")
+        let run = try study("run", "studies/small.md", "--json")
+        #expect(run.status == 0, "\(run.errors)")
+        let found = try record(run).outputs.flatMap(\.bytes)
+        let expected = (0..<300).map {
+            "o\($0)\n\($0 % 3 == 0 ? "n" : "e")\($0)\n" + ($0 % 50 == 0 ? "part" : "")
+        }.joined()
+        #expect(String(decoding: found, as: UTF8.self) == expected)
     }
 
     @Test func `a kernel killed from outside leaves a failed run`() throws {

@@ -151,7 +151,8 @@ extension ROCrate {
             ])
         for index in begunCells {
             let cell = run.cells[index]
-            let isBad = cell.ended == nil || cell.state == "failed"
+            let isBad =
+                cell.ended == nil || cell.state == "failed" || cell.state == "interrupted"
             let own = run.failure.map { $0.cell == index ? $0.message : "" } ?? ""
             let bad = own.isEmpty ? "the cell did not end" : own
             let cellResults = outputSlots.filter { $0.cell == index }.map {

@@ -166,6 +166,9 @@ package struct HTMLReport {
         if cell.began == nil {
             context["mark"] = "not run"
             context["markClass"] = "bad"
+        } else if cell.state == "interrupted" {
+            context["mark"] = "interrupted"
+            context["markClass"] = "bad"
         } else if cell.ended == nil || cell.state == "failed" {
             context["mark"] = "failed"
             context["markClass"] = "bad"

@@ -46,6 +46,10 @@ void ks_reached_end(void);
 /// The object that holds `address` and its load address; 0 where none does.
 int ks_locate(uintptr_t address, const char *_Nullable *_Nonnull object, uintptr_t *base);
 
+/// Before writing to standard error: waits until the recorder has read what went to standard output, so that it sees the
+/// two in their order. At most 20 ms.
+void ks_before_error(void);
+
 /// The cell that runs, or -1.
 int ks_current_cell(void);
 

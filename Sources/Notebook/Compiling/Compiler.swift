@@ -22,6 +22,20 @@ package struct Program: Sendable {
     package let warnings: [Diagnostic]
     /// How many modules were compiled just now; the others were in the cache.
     package let compiled: Int
+
+    /// What each cell takes from earlier ones, as the linker sees it.
+    package var flow: DataFlow {
+        get throws {
+            try DataFlow(contentsOf: (library as NSString).deletingLastPathComponent + "/flow.json")
+        }
+    }
+
+    /// The program with these cells alone.
+    package func only(_ cells: Set<Int>) -> Program {
+        Program(
+            library: library, units: units.filter { cells.contains($0.cell) }, warnings: warnings,
+            compiled: compiled)
+    }
 }
 
 /// Compiles studies with one toolchain against one build of the engine.
@@ -71,47 +85,44 @@ package struct Compiler: Sendable {
                 compiled: compiled)
         }
         if let warnings = try? String(contentsOfFile: folder + "/warnings", encoding: .utf8),
-            access(folder + "/study.so", R_OK) == 0
+            access(folder + "/study.so", R_OK) == 0, access(folder + "/flow.json", R_OK) == 0
         {
             return program(warnings, compiled: 0)
         }
-        var built = Built()
         // Earlier modules are found in one folder, whatever their number.
         let imports = NSTemporaryDirectory() + "/study-modules-\(getpid())-\(key.text)"
         try? FileManager.default.createDirectory(atPath: imports, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(atPath: imports) }
-        for (index, module) in modules.enumerated() {
-            try await build(module, &built, imports: imports) {
-                progress?(module.cell, index, modules.count)
-            } failed: { text in
-                let found = CompilerOutput.diagnostics(
-                    in: text, sourceName: sourceName, study: study, cell: module.cell)
-                if text.contains("No space left on device") {
-                    return BuildError(
-                        .cache, "The disk is full: \(cache.folder) takes no more compiled cells.",
-                        mend: "free some space, or name another place with `--ledger FOLDER`")
-                }
-                guard found.contains(where: { $0.severity == .error }) else {
-                    return BuildError(
-                        .compilerFailed, "The Swift compiler failed on module \(module.name).",
-                        mend:
-                            "delete \(cache.folder) and try again; if it stays, report it with the study",
-                        cause: text)
-                }
-                return StudyError(found, text: study.text)
+        let built = try await build(modules, imports: imports, progress: progress) { module, text in
+            let found = CompilerOutput.diagnostics(
+                in: text, sourceName: sourceName, study: study, cell: module.cell)
+            if text.contains("No space left on device") {
+                return BuildError(
+                    .cache, "The disk is full: \(cache.folder) takes no more compiled cells.",
+                    mend: "free some space, or name another place with `--ledger FOLDER`")
             }
+            guard found.contains(where: { $0.severity == .error }) else {
+                return BuildError(
+                    .compilerFailed, "The Swift compiler failed on module \(module.name).",
+                    mend:
+                        "delete \(cache.folder) and try again; if it stays, report it with the study",
+                    cause: text)
+            }
+            return StudyError(found, text: study.text)
         }
+        let warnings = built.map(\.warnings).joined()
+        let flow = try DataFlow(modules, objects: built.map(\.object))
         try await cache.make(folder) { draft in
-            try await link(built.objects, into: draft)
-            try built.warnings.write(
-                toFile: draft + "/warnings", atomically: false, encoding: .utf8)
+            try await link(built.map(\.object), into: draft)
+            try flow.data.write(to: URL(fileURLWithPath: draft + "/flow.json"))
+            try warnings.write(toFile: draft + "/warnings", atomically: false, encoding: .utf8)
         }
-        return program(built.warnings, compiled: built.compiled)
+        return program(warnings, compiled: built.count(where: \.wasCompiled))
     }
 
     /// What all modules share.
-    private var environmentKey: String {
-        CacheKey(["1", toolchain.version, toolchain.root, engineBuild] + Self.flags + Self.wrapped)
+    var environmentKey: String {
+        CacheKey(["2", toolchain.version, toolchain.root, engineBuild] + Self.flags + Self.wrapped)
             .text
     }
 
@@ -124,80 +135,16 @@ package struct Compiler: Sendable {
         }
     }
 
-    private struct Built {
-        var names: [String] = []
-        var objects: [String] = []
-        /// Covers the modules so far by what they offer to importers, not by their code: a changed
-        /// function body recompiles its own cell alone.
-        var interfaces = ""
-        var warnings = ""
-        var compiled = 0
-    }
-
     /// Cells are compiled in Swift 5 mode: in Swift 6 mode a top-level variable belongs to the main
     /// actor, and a plain function of the study could not read it.
-    private static let flags = [
+    static let flags = [
         "-O", "-g", "-swift-version", "5", "-enable-testing", "-enable-bare-slash-regex",
         "-diagnostic-style", "llvm", "-no-color-diagnostics",
         // Paths of this process in a module would make it another module each time.
         "-no-serialize-debugging-options",
     ]
 
-    private func build(
-        _ module: CellModule, _ built: inout Built, imports: String,
-        started: () -> Void, failed: (String) -> any Error
-    ) async throws {
-        let source =
-            "import Study\n" + module.imports.map { $0 + "\n" }.joined()
-            + built.names.map { "@testable import \($0)\n" }.joined() + module.body
-        let key = CacheKey([environmentKey, built.interfaces, module.name, source])
-        let folder = cache.cell(key)
-        if access(folder + "/module.o", R_OK) != 0 {
-            started()
-            built.compiled += 1
-            try await cache.make(folder) { draft in
-                try await compile(module, source, into: draft, imports: imports, failed: failed)
-            }
-        }
-        let interface = "\(folder)/\(module.name).swiftmodule"
-        guard let bytes = FileManager.default.contents(atPath: interface) else {
-            throw BuildError(
-                .cache, "\(interface) is missing from the cache.",
-                mend: "delete \(cache.folder), then run again")
-        }
-        symlink(interface, "\(imports)/\(module.name).swiftmodule")
-        built.names.append(module.name)
-        built.objects.append(folder + "/module.o")
-        built.interfaces = CacheKey([built.interfaces, CacheKey(bytes).text]).text
-        built.warnings += (try? String(contentsOfFile: folder + "/warnings", encoding: .utf8)) ?? ""
-    }
-
-    private func compile(
-        _ module: CellModule, _ source: String, into draft: String, imports: String,
-        failed: (String) -> any Error
-    ) async throws {
-        let file = "\(draft)/main.swift"
-        try source.write(toFile: file, atomically: false, encoding: .utf8)
-        var arguments = ["-frontend", "-c", file, "-module-name", module.name] + Self.flags
-        arguments += [
-            "-I", imports, "-I", installation.modules, "-module-cache-path",
-            cache.folder + "/clang-modules", "-o", draft + "/module.o", "-emit-module-path",
-            "\(draft)/\(module.name).swiftmodule", "-target",
-            "\(Self.architecture)-unknown-linux-gnu",
-        ]
-        for map in installation.moduleMaps { arguments += ["-Xcc", "-fmodule-map-file=\(map)"] }
-        if let entry = module.entry {
-            arguments += ["-entry-point-function-name", entry]
-        } else {
-            arguments.append("-parse-as-library")
-        }
-        let result = try await Tool.run(toolchain.frontend, arguments)
-        let text = result.errors + result.output
-        guard result.status == 0 else { throw failed(text) }
-        try text.write(toFile: draft + "/warnings", atomically: false, encoding: .utf8)
-    }
-
-    private static var architecture: String {
+    static var architecture: String {
         #if arch(arm64)
             "aarch64"
         #else

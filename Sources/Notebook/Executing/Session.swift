@@ -161,8 +161,9 @@ package final class Session {
             // Events first: a cell's beginning comes before its output.
             let heard = list[0].revents != 0 ? try receive() : false
             if unitEnded || failure != nil { break }
-            if list[1].revents != 0 { try take(kernel.output, isError: false) }
+            // Standard error first: it is the older where both have something (KernelSupport/order.c).
             if list[2].revents != 0 { try take(kernel.errors, isError: true) }
+            if list[1].revents != 0 { try take(kernel.output, isError: false) }
             if !heard || now() - lastWatch >= 0.05 { try watch() }
         }
     }
@@ -242,7 +243,7 @@ package final class Session {
     /// Takes what is in the pipes now, and no more: a process that the cell left behind may go on
     /// writing for ever.
     private func drain() throws {
-        for (descriptor, isError) in [(kernel.output, false), (kernel.errors, true)] {
+        for (descriptor, isError) in [(kernel.errors, true), (kernel.output, false)] {
             let waiting = study_waiting(descriptor)
             let target = written[isError, default: 0] + Int(waiting)
             while written[isError, default: 0] < target {

@@ -25,7 +25,7 @@ package struct CellOptions: Sendable, Equatable {
     package var timeout: Double?
 
     package init() {}
-    package static let known = ["id", "eval", "echo", "timeout"]
+    package static let known = ["id", "eval", "echo", "timeout", "cache"]
 }
 
 /// `` `{swift} expression` `` in prose: the number in the text is the number that the run computed.

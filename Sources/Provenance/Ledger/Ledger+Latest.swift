@@ -3,7 +3,7 @@
 internal import GRDB
 
 extension Ledger {
-    /// The id of the newest run of `study` that succeeded here.
+    /// The id of the newest run of `study` that succeeded here, replays aside: they may be of some cells only.
     /// - Parameter study: As ``RunOpening`` has it: relative to the ledger's root where it lies below.
     package func latestSuccess(of study: String) throws -> String? {
         try read { db in
@@ -11,7 +11,7 @@ extension Ledger {
                 db,
                 sql: """
                     SELECT run.id FROM run JOIN seal ON seal.run = run.number
-                    WHERE run.study = ? AND seal.status = 'succeeded'
+                    WHERE run.study = ? AND seal.status = 'succeeded' AND run.replay_of IS NULL
                     ORDER BY run.began DESC LIMIT 1
                     """,
                 arguments: [study])

@@ -35,8 +35,9 @@ package final class Ledger: Sendable {
     /// - Throws: ``ProvenanceError`` with reason `.cannotOpen`, `.readOnly`, `.diskFull`, `.corrupted`,
     ///   `.notALedger` or `.newerLedger`.
     package static func open(under root: String) throws -> Ledger {
-        let folder = (root == "/" ? "" : root) + "/.study"
-        try makeFolder(folder)
+        try makeFolder((root == "/" ? "" : root) + "/.study")
+        // In full: cells are loaded from below it by a process that stands elsewhere.
+        let folder = realPath((root == "/" ? "" : root) + "/.study")
         let path = folder + "/ledger.sqlite"
         // Two runs that start in a fresh repository at once would both make the tables.
         let lock = Glibc.open(folder + "/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o644)

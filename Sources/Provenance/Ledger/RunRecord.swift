@@ -13,7 +13,7 @@ package struct RunRecord: Sendable, Equatable {
         package var sha256: String
         package var began: Timestamp?
         package var ended: Timestamp?
-        /// "pending", "running", "succeeded", "failed".
+        /// "pending", "running", "succeeded", "failed", "interrupted".
         package var state: String
     }
 

@@ -156,8 +156,10 @@ extension RunWriter.State {
                     run, next("failure"), failure.cell, failure.reason,
                     Secrets.scrubbed(failure.message), failure.line, failure.column,
                 ])
+            // What Ctrl-C cut short did not fail.
             try insert(
-                "UPDATE cell SET state = 'failed' WHERE run = ? AND cell = ?", [run, failure.cell])
+                "UPDATE cell SET state = ? WHERE run = ? AND cell = ?",
+                [failure.reason == "interrupted" ? "interrupted" : "failed", run, failure.cell])
         case .artifact(let artifact):
             try artifact.insert(db, run: run, ordinal: next("artifact"))
         case .event(let event):

@@ -51,6 +51,22 @@ struct Replayer {
         return try verdict(on: outcome.id, of: original)
     }
 
+    /// Runs one cell of a run and the cells that it needs. The verdict covers those, and is not kept: what some cells
+    /// gave says nothing of the whole run.
+    /// - Throws: as ``replay(_:)``; `.nothingToReplay` too where the cell is not in the run, or did not run.
+    func replay(cell id: String, of original: RunRecord) async throws -> ReplayVerdict {
+        try check(original)
+        try Self.check(id, ran: original)
+        try await provideInputs(of: original)
+        return try await restoring(original) { tree in
+            let outcome = try await run(original, in: tree, only: id)
+            let replay = hidden(try ledger.run(outcome.id, points: true), like: original)
+            return Comparison.verdict(
+                of: replay.limited(to: outcome.cells), against: original.limited(to: outcome.cells),
+                objects: ledger.objects, samples: try ledger.samples(like: original))
+        }
+    }
+
     // MARK: - Over seeds
 
     /// Replays every run of the same source and parameters, one a seed; the verdict is on `original`.
@@ -262,8 +278,8 @@ struct Replayer {
     }
 
     private func run(
-        _ original: RunRecord, in tree: Restoration, segments: [TrainingSegment] = [],
-        watch: ((Event) -> String?)? = nil
+        _ original: RunRecord, in tree: Restoration, only cell: String? = nil,
+        segments: [TrainingSegment] = [], watch: ((Event) -> String?)? = nil
     ) async throws -> RunOutcome {
         var request = RunRequest(file: tree.study)
         request.parameters = original.parameters.map { "\($0.name)=\($0.value)" }
@@ -278,6 +294,7 @@ struct Replayer {
         request.replayOf = original.id
         request.upstreams = original.upstreams
         request.until = Self.lastCell(of: original)
+        request.only = cell
         request.segments = segments
         request.watch = watch
         var code = original.code

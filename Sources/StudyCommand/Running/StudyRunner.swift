@@ -15,6 +15,8 @@ struct RunRequest {
     var seed: UInt64?
     /// The id of the last cell to run.
     var until: String?
+    /// The id of a cell that alone is to run, with what it needs.
+    var only: String?
     var tier = "portable"
     /// 0 for as many as there are cores.
     var threads = 0
@@ -56,6 +58,8 @@ struct RunOutcome {
     var study: StudyFile
     /// What the seal found wrong, as an input that changed meanwhile.
     var sealFailure: RunFailure?
+    /// The cells that were to run.
+    var cells: Set<Int> = []
     /// What the run took from others, and which of their runs were made for it.
     var upstreams: [UpstreamLink] = []
     var made: Set<String> = []
@@ -96,12 +100,15 @@ final class StudyRunner {
             cache: try BuildCache(ledger.folder + "/cache"), installation: try Installation())
         let view = self.view
         nonisolated(unsafe) let shown = view
-        let program = try await compiler.compile(study, sourceName: name, through: last) {
+        var program = try await compiler.compile(study, sourceName: name, through: last) {
             cell, done, total in
             shown.compiling(cell.map { study.cells[$0].id } ?? "params", done: done, total: total)
         }
         view.compiled(program.compiled, seconds: RunView.now() - compileBegan)
 
+        if let only = request.only {
+            program = try select(try Self.cell(only, in: study), of: program, study)
+        }
         let resolver = UpstreamResolver(
             request, ledger: ledger, root: root, compiler: compiler, view: view)
         let upstreams: [UpstreamLink]
@@ -111,7 +118,7 @@ final class StudyRunner {
             upstreams = try await resolver.resolve(node)
         }
         let key = try resolver.key(
-            of: node, until: request.until,
+            of: node, until: request.only.map { "only \($0)" } ?? request.until,
             inputs: upstreams.map {
                 ContentKey.Input(name: $0.name, artifact: $0.artifact, key: $0.key)
             })
@@ -193,9 +200,21 @@ final class StudyRunner {
                     place: SourcePlace(line: study.cells.first?.firstLine ?? 1)))
         }
         var outcome = try seal(writer, end, study, recorder, seconds: RunView.now() - began)
+        outcome.cells = Set(program.units.map(\.cell))
         outcome.upstreams = upstreams
         outcome.made = resolver.made
         return outcome
+    }
+
+    /// The program with one cell and what it needs; says why every other cell runs or does not.
+    private func select(_ target: Cell, of program: Program, _ study: StudyFile) throws -> Program {
+        let selection = try program.flow.selection(for: target.index) { study.cells[$0].id }
+        for cell in study.cells {
+            guard let reason = selection.reasons[cell.index] else { continue }
+            let runs = selection.cells.contains(cell.index)
+            view.note("cell '\(cell.id)' \(runs ? "runs" : "does not run"): it \(reason)")
+        }
+        return program.only(Set(selection.cells))
     }
 
     private func seal(
