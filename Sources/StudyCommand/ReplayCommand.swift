@@ -111,6 +111,7 @@ struct ReplayCommand: AsyncParsableCommand {
         let ledger = try options.openExisting()
         let original = try ledger.run(name, points: true)
         let view = RunView(usesErrorStream: options.json)
+        if let cell { try Replayer.check(cell, ran: original) }
         view.note("expected: \(Replayer.expectation(original, threads: threads).text)")
         let replayer = Replayer(
             ledger: ledger, root: options.root, view: view, threads: threads, keep: keep)

@@ -123,7 +123,7 @@ struct ExportedStudy {
         let replay = try study.replay(try study.export())
         #expect(replay.status == 4, "\(replay.errors)")
         #expect(replay.output.contains("✗ different"))
-        #expect(replay.output.contains("metric different: 0 recorded, 1 found"))
+        #expect(replay.output.contains("metric different: 0.0 recorded, 1.0 found"))
         #expect(study.left == [])
     }
 

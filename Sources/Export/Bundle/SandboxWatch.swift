@@ -25,7 +25,11 @@ extension Sandbox {
                 .tool, "bubblewrap is not installed.", where: "PATH",
                 mend: "apt-get install bubblewrap")
         }
-        let child = try Confined(bwrap, words)
+        // The watch must see that there are too many before there can be no more.
+        let group = ControlGroup(processes: limits.processes + limits.processes / 4)
+        defer { group?.remove() }
+        let confined = group?.joining([bwrap] + words.dropFirst()) ?? [bwrap] + words.dropFirst()
+        let child = try Confined(confined[0], confined)
         defer { child.finish() }
         let signals = Interrupts.install()
         defer { Interrupts.remove() }
@@ -46,6 +50,42 @@ extension Sandbox {
                 return .stopped(reason)
             }
         }
+    }
+}
+
+/// The kernel's own bound on a sandbox's processes and threads: a watch that counts them is slower than whoever makes
+/// them, and `RLIMIT_NPROC` does not bind root. Only root can have one; others are bound by the limit.
+private struct ControlGroup {
+    let folder: String
+
+    init?(processes: Int) {
+        let name = "study-sandbox-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
+        // Version 1 has a hierarchy for each controller; in version 2 there is one.
+        for hierarchy in ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"] {
+            let path = "\(hierarchy)/\(name)"
+            guard mkdir(path, 0o755) == 0 else { continue }
+            let file = open(path + "/pids.max", O_WRONLY | O_CLOEXEC)
+            let words = Array("\(processes)".utf8)
+            let isSet = file >= 0 && write(file, words, words.count) == words.count
+            if file >= 0 { close(file) }
+            if isSet {
+                folder = path
+                return
+            }
+            rmdir(path)
+        }
+        return nil
+    }
+
+    /// The words that put a program into the group before it begins, so that no child of it is outside.
+    func joining(_ words: [String]) -> [String] {
+        ["/bin/sh", "-c", "echo $$ > \"$0\" || exit 125; exec \"$@\"", folder + "/cgroup.procs"]
+            + words
+    }
+
+    func remove() {
+        // A group goes when the last of its dead is buried.
+        for _ in 0..<100 where rmdir(folder) != 0 { usleep(10_000) }
     }
 }
 

@@ -162,13 +162,13 @@ package struct SourceScan: Sendable {
                 case "operator", "precedencegroup": isUsedUnnamed = true
                 case "struct", "class", "enum", "protocol", "actor", "typealias", "func", "macro":
                     if index + 1 < tokens.count, case .word(let name) = after(index) {
-                        declared.insert(name)
+                        if word != "class" || isDeclaration(index) { declared.insert(name) }
                     } else if word == "func" {
                         isUsedUnnamed = true
                     }
                 case "let": pattern(from: index + 1, isTop ? \.constants : nil)
                 case "var": pattern(from: index + 1, isTop ? \.variables : nil)
-                case "case": pattern(from: index + 1, nil)
+                case "case": pattern(from: index + 1, nil, isCase: true)
                 default: break
                 }
             default: break
@@ -190,7 +190,7 @@ package struct SourceScan: Sendable {
     /// The names of a pattern or of several, through the end of the line: `a`, `(a, b)`, `a = 1, b: Int = 2`,
     /// `one(Int), two`.
     private mutating func pattern(
-        from start: Int, _ list: WritableKeyPath<SourceScan, Set<String>>?
+        from start: Int, _ list: WritableKeyPath<SourceScan, Set<String>>?, isCase: Bool = false
     ) {
         var depth = 0
         var isValue = false
@@ -202,7 +202,7 @@ package struct SourceScan: Sendable {
             case .mark(UInt8(ascii: "(")), .mark(UInt8(ascii: "[")): depth += 1
             case .mark(UInt8(ascii: ")")), .mark(UInt8(ascii: "]")): depth -= 1
             case .mark(UInt8(ascii: ",")) where depth <= 0: isValue = false
-            case .word(let name) where !isValue:
+            case .word(let name) where !isValue && !(isCase && depth > 0):
                 declared.insert(name)
                 if let list { self[keyPath: list].insert(name) }
             default: break

@@ -30,7 +30,7 @@ package struct RunDifference: Sendable, Hashable {
             let cells = differingCells(a, b)
             add(
                 "source of \(a.study)", short(a.sourceSHA256), short(b.sourceSHA256),
-                cells.isEmpty ? 150 : 1000,
+                cells.isEmpty ? 320 : 1000,
                 (cells.isEmpty ? ["only outside the cells' code"] : cells)
                     + lineDifference(a.text, b.text))
         }

@@ -56,7 +56,6 @@ struct Replayer {
     /// - Throws: as ``replay(_:)``; `.nothingToReplay` too where the cell is not in the run, or did not run.
     func replay(cell id: String, of original: RunRecord) async throws -> ReplayVerdict {
         try check(original)
-        try Self.check(id, ran: original)
         try await provideInputs(of: original)
         return try await restoring(original) { tree in
             let outcome = try await run(original, in: tree, only: id)
