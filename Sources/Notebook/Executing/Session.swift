@@ -92,7 +92,7 @@ package final class Session {
     package func run(_ settings: RunSettings) async -> SessionEnd {
         let raw = drive(settings)
         let interrupted = interrupts > 0
-        peakMemory = kernel.peakMemory
+        peakMemory = kernel.peakMemory ?? peakMemory
         kernel.end()
         if interrupted { return .interrupted(cell: cell) }
         guard let raw else { return .finished }
@@ -115,6 +115,8 @@ package final class Session {
                 if interrupts > 0 { break }
                 unit += 1
             }
+            // Before it is told that this was all: it may be gone a moment later.
+            peakMemory = kernel.peakMemory
             send(.finish)
             flushReplies()
             return nil
