@@ -106,17 +106,16 @@ private func isGone(_ id: Int32) -> Bool {
         recorder.standardError = FileHandle.nullDevice
         try recorder.run()
         var kernels: [Int32] = []
-        for _ in 0..<400 where kernels.isEmpty {
-            usleep(5000)
+        _ = waited {
             kernels = children(of: recorder.processIdentifier)
+            return !kernels.isEmpty || !recorder.isRunning
         }
         #expect(!kernels.isEmpty)
         usleep(useconds_t.random(in: 0...100_000))
         if victim != .recorder { for id in kernels { kill(id, SIGKILL) } }
         if victim != .kernel { kill(recorder.processIdentifier, SIGKILL) }
         recorder.waitUntilExit()
-        for _ in 0..<200 where !kernels.allSatisfy(isGone) { usleep(10_000) }
-        #expect(kernels.allSatisfy(isGone), "a kernel outlives its recorder")
+        #expect(waited { kernels.allSatisfy(isGone) }, "a kernel outlives its recorder")
 
         #expect(study.integrity() == "ok")
         let ledger = try Ledger.open(under: study.folder.path)

@@ -139,10 +139,9 @@ import Testing
             Self.text(secret: secret, port: Int(address.sin_port.bigEndian), mark: mark))
     }
 
-    private func replay(_ attack: String, _ limits: String...) throws -> (StudyProcess, Double) {
+    private func replay(_ attack: String, _ limits: String...) throws -> StudyProcess {
         try study.run("-p", "attack=\(attack)")
         let bundle = try study.export()
-        let began = Date()
         let replay = try StudyProcess(
             ["replay", bundle] + limits, in: study.reviewer.path,
             environment: ["TMPDIR": study.scratch.path, "MY_SECRET": "x"])
@@ -152,7 +151,7 @@ import Testing
         #expect(try FileManager.default.contentsOfDirectory(atPath: outside.path) == ["secret"])
         #expect(try String(contentsOfFile: secret, encoding: .utf8) == "a key")
         #expect(accept(listener, nil, nil) < 0)
-        return (replay, Date().timeIntervalSince(began))
+        return replay
     }
 
     /// Processes that the bundle's shell started, by the mark on their command lines.
@@ -166,41 +165,37 @@ import Testing
     }
 
     @Test func `finds no key, no network, no place to write, no process, no right`() throws {
-        let (replay, _) = try replay("look")
+        let replay = try replay("look")
         #expect(replay.status == 0, "\(replay.output)\n\(replay.errors)")
         #expect(replay.output.contains("✓ same bits"))
         #expect(replay.output.contains("metrics        6 same bits"))
     }
 
     @Test func `that forks endlessly is ended`() throws {
-        let (replay, seconds) = try replay("fork")
+        let replay = try replay("fork")
         #expect(replay.status == 1, "\(replay.output)")
         #expect(replay.errors.contains("the bundle's code started more than 512 processes"))
-        #expect(seconds < 60)
     }
 
     @Test func `that fills the disk is ended`() throws {
-        let (replay, seconds) = try replay("disk", "--max-disk", "300M")
+        let replay = try replay("disk", "--max-disk", "300M")
         #expect(replay.status == 1, "\(replay.output)")
         #expect(replay.errors.contains("the bundle's code wrote more than 315 MB to the disk"))
-        #expect(seconds < 60)
     }
 
     @Test func `that takes all memory is ended`() throws {
-        let (replay, seconds) = try replay("memory", "--max-memory", "1G")
+        let replay = try replay("memory", "--max-memory", "1G")
         #expect(replay.status == 1, "\(replay.output)")
         #expect(replay.errors.contains("the bundle's code used more than 1.1 GB of memory"))
-        #expect(seconds < 60)
     }
 
     @Test func `that never ends and talks to the terminal is ended, and does not reach it`() throws
     {
-        let (replay, seconds) = try replay("talk", "--max-time", "12s")
+        let replay = try replay("talk", "--max-time", "12s")
         #expect(replay.status == 1, "\(replay.output.suffix(2000))")
         #expect(replay.errors.contains("the bundle's code took longer than 12.0 s"))
         #expect(replay.output.contains("noise without end"))
         #expect(!replay.output.contains("\u{1B}") && !replay.errors.contains("\u{1B}"))
         #expect(replay.output.utf8.count < 32 << 20)
-        #expect(seconds < 60)
     }
 }

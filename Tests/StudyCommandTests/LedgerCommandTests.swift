@@ -223,7 +223,7 @@ import Testing
         try process.run()
         process.waitUntilExit()
         let ledger = try Ledger.openForReading(folder.path)
-        for _ in 0..<200 where try ledger.list().runs.first?.status != .succeeded { usleep(20_000) }
+        _ = try waited { try ledger.list().runs.first?.status == .succeeded }
         #expect(try ledger.list().runs.map(\.status) == [.succeeded])
     }
 }

@@ -53,11 +53,12 @@ final class TerminalProcess {
 
     /// Waits until the terminal has been sent `words`.
     func wait(for words: String) throws {
-        let end = Date() + 30
-        while !text.contains(words) {
-            if !take() { usleep(5000) }
-            try #require(Date() < end, "never came: \(words) in \(text)")
+        let came = waited {
+            while take() {}
+            return text.contains(words) || !process.isRunning
         }
+        while take() {}
+        try #require(came && text.contains(words), "never came: \(words) in \(text)")
     }
 
     func signal(_ number: Int32) { kill(process.processIdentifier, number) }

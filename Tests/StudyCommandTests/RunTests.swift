@@ -220,6 +220,7 @@ import Testing
             import Glibc
             let run = Run.current
             print("begun")
+            close(creat("\(folder.path)/begun", 0o644))
             while !run.isCancelled { usleep(1000) }
             print("stopped by itself")
             ```
@@ -230,7 +231,8 @@ import Testing
             """, to: "studies/small.md")
         _ = try study("check", "studies/small.md")
         let run = try StudyProcess(
-            ["run", "studies/small.md", "--json"], in: folder.path, signals: [(1.5, SIGINT)])
+            ["run", "studies/small.md", "--json"], in: folder.path,
+            signals: [(folder.path + "/begun", SIGINT)])
         #expect(run.status == 1)
         let record = try record(run)
         #expect(record.status == .interrupted)
@@ -244,14 +246,19 @@ import Testing
             """
             ```swift
             import Glibc
+            let run = Run.current
             print("begun")
-            while true { usleep(1000) }
+            close(creat("\(folder.path)/begun", 0o644))
+            while true {
+                usleep(1000)
+                if run.isCancelled { close(creat("\(folder.path)/asked", 0o644)) }
+            }
             ```
             """, to: "studies/small.md")
         _ = try study("check", "studies/small.md")
         let run = try StudyProcess(
             ["run", "studies/small.md", "--json"], in: folder.path,
-            signals: [(1.5, SIGINT), (0.3, SIGINT)])
+            signals: [(folder.path + "/begun", SIGINT), (folder.path + "/asked", SIGINT)])
         #expect(run.status == 1)
         let record = try record(run)
         #expect(record.status == .interrupted)

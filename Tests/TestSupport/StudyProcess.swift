@@ -24,11 +24,11 @@ package struct StudyProcess: Sendable {
     /// - Parameters:
     ///   - folder: The working directory.
     ///   - environment: Added to ours.
-    ///   - signals: Sent to the command, each after so many seconds.
+    ///   - signals: Sent to the command, each once the file of that path exists.
     package init(
         _ arguments: [String], in folder: String, environment: [String: String] = [:],
         executable: String = Self.products + "/study",
-        signals: [(after: Double, signal: Int32)] = []
+        signals: [(file: String, signal: Int32)] = []
     ) throws {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: executable)
@@ -44,8 +44,10 @@ package struct StudyProcess: Sendable {
         process.standardOutput = FileHandle(forWritingAtPath: out)
         process.standardError = FileHandle(forWritingAtPath: err)
         try process.run()
-        for (after, signal) in signals {
-            Thread.sleep(forTimeInterval: after)
+        for (file, signal) in signals {
+            _ = waited {
+                FileManager.default.fileExists(atPath: file) || !process.isRunning
+            }
             kill(process.processIdentifier, signal)
         }
         process.waitUntilExit()
@@ -61,6 +63,18 @@ package struct StudyProcess: Sendable {
         let line = output.split(separator: "\n").last ?? ""
         return (try? JSONSerialization.jsonObject(with: Data(line.utf8))) as? [String: Any] ?? [:]
     }
+}
+
+/// Waits until `holds` is true, or for as long as no healthy machine needs, however busy it is.
+///
+/// - Returns: Whether it came to hold.
+package func waited(until holds: () throws -> Bool) rethrows -> Bool {
+    let end = Date() + 300
+    while try !holds() {
+        guard Date() < end else { return false }
+        Thread.sleep(forTimeInterval: 0.005)
+    }
+    return true
 }
 
 /// A folder of a test's own, removed with it.

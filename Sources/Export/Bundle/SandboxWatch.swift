@@ -25,8 +25,7 @@ extension Sandbox {
                 .tool, "bubblewrap is not installed.", where: "PATH",
                 mend: "apt-get install bubblewrap")
         }
-        // The watch must see that there are too many before there can be no more.
-        let group = ControlGroup(processes: limits.processes + limits.processes / 4)
+        let group = ControlGroup(processes: limits.processes)
         defer { group?.remove() }
         let confined = group?.joining([bwrap] + words.dropFirst()) ?? [bwrap] + words.dropFirst()
         let child = try Confined(confined[0], confined)
@@ -42,9 +41,12 @@ extension Sandbox {
             }
             if let status = child.poll() {
                 child.drain(output)
-                return .exited(status)
+                // Many that came and went between two looks were counted by the kernel.
+                return group?.hasRefused == true
+                    ? .stopped(watch.tooManyProcesses) : .exited(status)
             }
-            if let reason = watch.check(child.id) {
+            let reason = group?.hasRefused == true ? watch.tooManyProcesses : nil
+            if let reason = reason ?? watch.check(child.id) {
                 child.end()
                 child.drain(output)
                 return .stopped(reason)
@@ -81,6 +83,12 @@ private struct ControlGroup {
     func joining(_ words: [String]) -> [String] {
         ["/bin/sh", "-c", "echo $$ > \"$0\" || exit 125; exec \"$@\"", folder + "/cgroup.procs"]
             + words
+    }
+
+    /// Whether the kernel has refused to make one more.
+    var hasRefused: Bool {
+        let words = ProcessTree.text(folder + "/pids.events")?.split(whereSeparator: \.isWhitespace)
+        return words?.count == 2 && words?[0] == "max" && words?[1] != "0"
     }
 
     func remove() {
@@ -247,7 +255,7 @@ enum ProcessTree {
         return sum * 1024
     }
 
-    private static func text(_ path: String) -> String? {
+    static func text(_ path: String) -> String? {
         let file = open(path, O_RDONLY | O_CLOEXEC)
         guard file >= 0 else { return nil }
         defer { close(file) }
@@ -265,6 +273,8 @@ private struct Watch {
     private let before: (bytes: UInt64, files: UInt64)
     private var lastWalk = Date.distantPast
 
+    var tooManyProcesses: String { "started more than \(limits.processes) processes" }
+
     init(_ limits: Sandbox.Limits, folder: String) {
         self.limits = limits
         self.folder = folder
@@ -274,9 +284,7 @@ private struct Watch {
     /// What the sandbox did too much of, or nil.
     mutating func check(_ id: pid_t) -> String? {
         let processes = ProcessTree.below(id)
-        if processes.count > limits.processes {
-            return "started more than \(limits.processes) processes"
-        }
+        if processes.count > limits.processes { return tooManyProcesses }
         if processes.reduce(0, { $0 + ProcessTree.memory(of: $1) }) > limits.memory {
             return "used more than \(Words.bytes(Int64(limits.memory))) of memory"
         }
