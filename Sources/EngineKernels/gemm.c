@@ -33,14 +33,14 @@ EK_DISPATCH(
     (m, w, row, rows, k, x, ldx, c, ldc, accumulate))
 
 // Measured on Zen 5 (48 KiB of first-level cache, 1 MiB of second, full-width AVX-512): C is reloaded
-// between blocks of k, so long blocks win until a block of A leaves the second-level cache; and a task
-// walks all of k over its part of C, which stays near the core meanwhile.
+// between blocks of k, so long blocks win until a block of A and a panel of B leave the second-level cache;
+// and a task walks all of k over its part of C, which stays near the core meanwhile.
 enum {
-    blockK = 768,            // the longest k of one packed block
+    blockK = 1024,           // the longest k of one packed block
     longestK = 4096,         // k packed at a time; beyond it C is continued
     floatsA = 8 << 20,       // of A packed at a time: 32 MiB
     floatsB = 4 << 20,       // of B
-    tilePanelsA = 12,        // panels of A in one task's share: with AVX-512 504 KiB of each block
+    tilePanelsA = 8,         // panels of A in one task's share: with AVX-512 448 KiB of each block
     packPanels = 4,          // panels that one task packs
     serialWork = 48 * 48 * 48,  // products smaller than this are not worth another thread
     narrowColumns = 32,      // C this narrow: A is not worth packing

@@ -176,6 +176,10 @@ void EK(gemm_decode)(const ek_matrix *x, long row, long rows, long columns, floa
 
 // MARK: The micro-kernel
 
+/// How far ahead of the arithmetic A is fetched, which the core's own prefetcher does too late: k steps where it is
+/// packed, elements along each row where it is read as it lies. Measured on Zen 5.
+enum { packedAhead = 40, rowAhead = 512 };
+
 /// c[mr, 16 nv] (+)= a · b over kc. Element (i, p) of a is a[i * aRow + p * aStep], row p of b begins at
 /// b + p * bStep. `columns` of the lanes are C's. `ahead` and `nextC`, where given, are on their way to the cache
 /// meanwhile: a line every fourth step, the next tile of C last.
@@ -217,9 +221,17 @@ EK_INLINE void micro(
                 isC ? nextC + (nv == 2 ? line >> 1 : line) * ldc + (nv == 2 ? line & 1 : 0) * EK_LANES
                     : ahead);
             ahead += EK_LANES;
-            EK_UNROLL for (int q = 0; q < 4; q++) { EK_STEP }
+            EK_UNROLL for (int q = 0; q < 4; q++) {
+                __builtin_prefetch(a + packedAhead * aStep);
+                EK_STEP
+            }
         }
         p = kc & ~3L;
+    } else if (aStep == 1 && aRow != 1) {
+        for (; p + EK_LANES <= kc; p += EK_LANES) {
+            EK_UNROLL for (int i = 0; i < mr; i++) __builtin_prefetch(a + i * aRow + rowAhead);
+            for (int q = 0; q < EK_LANES; q += 4) { EK_UNROLL for (int u = 0; u < 4; u++) { EK_STEP } }
+        }
     }
     for (; p < kc; p++) { EK_STEP }
 #undef EK_STEP
@@ -349,6 +361,41 @@ void EK(gemm_low)(
     }
 }
 
+/// Sums into acc[m] what whole lines (64 bytes) of sixteen stored i8 or bf16 rows give: elements that share 32 bits
+/// are transposed as one and come apart afterwards. The sixteen rows that follow are fetched meanwhile, since no
+/// hardware prefetcher follows so many at once.
+/// - Returns: How much of k is done; 0 for the types and edges that this does not serve.
+EK_INLINE long vector_lines(
+    int m, const ek_matrix *w, ek_dtype dtype, long row, long rows, long k, const float *x, long ldx, vf *acc
+) {
+    if (rows < 16 || (dtype != EK_I8 && dtype != EK_BF16)) return 0;
+    long each = dtype == EK_I8 ? 4 : 2, size = 4 / each, p = 0;
+    const char *line = (const char *)w->data + row * w->stride * size;
+    vf scales = {0};
+    if (dtype == EK_I8) {
+        for (int j = 0; j < 16; j++) scales[j] = w->scales[row + j] / 127;  // the bits of ek_int8_dequantize
+    }
+    for (; p + 16 * each <= k; p += 16 * each, line += 64) {
+        vf r[16];
+        EK_UNROLL for (int j = 0; j < 16; j++) {
+            r[j] = vf_load((const float *)(line + j * w->stride * size));
+            __builtin_prefetch(line + (j + 16) * w->stride * size);
+        }
+        vf_transpose(r);
+        EK_UNROLL for (int q = 0; q < 16; q++) {
+            vi word = (vi)r[q];
+            EK_UNROLL for (int u = 0; u < each; u++) {
+                vf weights = dtype == EK_BF16 ? (vf)(u == 0 ? word << 16 : word & -65536)
+                    : __builtin_convertvector((word << (24 - 8 * u)) >> 24, vf) * scales;
+                EK_UNROLL for (int i = 0; i < m; i++) {
+                    acc[i] = vf_fma(vf_set(x[i * ldx + p + q * each + u]), weights, acc[i]);
+                }
+            }
+        }
+    }
+    return p;
+}
+
 /// C[m ≤ 8, 16] (+)= x · Wᵀ for sixteen stored rows of W (of any type) from `row`, `rows` of them used:
 /// each block of 16 × 16 is decoded and transposed in registers and used there.
 EK_INLINE void vector_rows(
@@ -359,10 +406,16 @@ EK_INLINE void vector_rows(
     EK_UNROLL for (int i = 0; i < m; i++) {
         acc[i] = accumulate ? vf_load_n(c + i * ldc, rows) : (vf){0};
     }
-    for (long p = 0; p < k; p += 16) {
+    long p = vector_lines(m, w, dtype, row, rows, k, x, ldx, acc);
+    for (; p < k; p += 16) {
         long n = k - p < 16 ? k - p : 16;
         vf r[16];
         if (n == 16 && rows == 16) {
+            if (dtype == EK_F32) {
+                EK_UNROLL for (int j = 0; j < 16; j++) {
+                    __builtin_prefetch((const float *)w->data + (row + j + 16) * w->stride + p);
+                }
+            }
             EK_UNROLL for (int j = 0; j < 16; j++) r[j] = load_elements(w, dtype, row + j, p, 16);
             vf_transpose(r);
             EK_UNROLL for (int q = 0; q < 16; q++) {
