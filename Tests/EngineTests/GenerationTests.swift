@@ -27,6 +27,27 @@ import Testing
         }
     }
 
+    @Test(arguments: `Model families`.names)
+    func `gives thirty random prompts the same text alone, in batches and in any order`(
+        name: String
+    ) throws {
+        let model = try LanguageModel(fixture("models/\(name)"))
+        var random = RandomStream(seed: 30, name: name)
+        let prompts: [[Int32]] = (0..<30).map { _ in
+            (0..<1 + random.below(40)).map { _ in
+                Int32(random.below(model.configuration.vocabularySize))
+            }
+        }
+        func texts(_ prompts: [[Int32]], _ batch: Int) throws -> [[Int32]] {
+            var unused = RandomStream(seed: 1, name: "unused")
+            return try model.generate(
+                prompts, GenerationOptions(maximumNewTokens: 12, batchSize: batch), using: &unused)
+        }
+        let alone = try texts(prompts, 1)
+        for batch in [2, 7, 30] { #expect(try texts(prompts, batch) == alone) }
+        #expect(try texts(prompts.reversed(), 8) == alone.reversed())
+    }
+
     @Test func `computes through the cache what it computes without`() throws {
         for name in `Model families`.names {
             let model = try LanguageModel(fixture("models/\(name)"))

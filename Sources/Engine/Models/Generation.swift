@@ -163,31 +163,8 @@ private struct Generation {
         guard options.temperature > 0 else {
             return Int32(ek_argmax(logits.baseAddress, logits.count))
         }
-        // Most likely first; of equals, the lower token.
-        var order = Array(0..<logits.count)
-        order.sort { logits[$0] != logits[$1] ? logits[$0] > logits[$1] : $0 < $1 }
-        if let topK = options.topK { order = Array(order.prefix(topK)) }
-        let largest = Double(logits[order[0]])
-        let temperature = Double(options.temperature)
-        var weights = order.map {
-            PortableMath.exp(max(-700, (Double(logits[$0]) - largest) / temperature))
-        }
-        if let topP = options.topP {
-            let total = weights.reduce(0, +)
-            var sum = 0.0
-            var kept = 0
-            while kept < weights.count, sum < Double(topP) * total {
-                sum += weights[kept]
-                kept += 1
-            }
-            weights = Array(weights.prefix(max(1, kept)))
-        }
-        let target = Double(random.uniform()) * weights.reduce(0, +)
-        var sum = 0.0
-        for (token, weight) in zip(order, weights) {
-            sum += weight
-            if target < sum { return Int32(token) }
-        }
-        return Int32(order[weights.count - 1])
+        let sampler = TokenSampler(
+            temperature: options.temperature, topK: options.topK, topP: options.topP)
+        return sampler(logits, &random)
     }
 }

@@ -9,6 +9,9 @@ public struct LanguageModel: Sendable {
     /// Every parameter by Hugging Face's name; norms and embeddings are dense.
     public var weights: [String: Weight]
     public var adapter: LoRAAdapter?
+    /// Changes of hidden states, in order; part of the computation wherever the model is used, and of no
+    /// file. See ``ActivationEdit``.
+    public var edits: [ActivationEdit] = []
     public var tokenizer: Tokenizer?
 
     /// A model of given weights.

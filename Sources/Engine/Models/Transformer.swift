@@ -46,10 +46,14 @@ package struct Transformer {
     package let blocks: [TransformerBlock]
     package let finalNorm: RMSNorm
     package let head: OutputHead
+    /// The model's edits, and whoever reads its states.
+    var tap: ActivationTap
 
     package init(_ model: LanguageModel) {
         let c = model.configuration
         configuration = c
+        for edit in model.edits { edit.check(c) }
+        tap = ActivationTap(model.edits)
         // A module trained whole beside the updates takes its weight's place.
         func dense(_ name: String) -> Tensor { model.adapter?.savedModules[name] ?? model[name] }
         func weight(_ name: String) -> Weight {
@@ -125,16 +129,16 @@ package struct Transformer {
         dropout: UpdateDropout? = nil, checkpointing: Bool = false,
         observe: ((Int, Tensor) -> Void)? = nil
     ) -> Variable {
-        var x = embedding(tokens, on: tape)
+        var x = tap(embedding(tokens, on: tape), at: .embedding, rows, on: tape)
         observe?(0, x.value)
         for (layer, block) in blocks.enumerated() {
             if checkpointing, tape.isRecording {
                 let trains = x.needsGradient || block.trains(tape.parameters)
                 x = tape.checkpoint(x, needsGradient: trains) { tape, x in
-                    block(x, rows: rows, rope: rope, on: tape, dropout: dropout)
+                    block(x, rows: rows, rope: rope, on: tape, dropout: dropout, tap, layer)
                 }
             } else {
-                x = block(x, rows: rows, rope: rope, on: tape, dropout: dropout)
+                x = block(x, rows: rows, rope: rope, on: tape, dropout: dropout, tap, layer)
             }
             observe?(layer + 1, x.value)
         }
@@ -146,9 +150,9 @@ package struct Transformer {
         _ tokens: [Int32], rows: PackedRows, rope: RotaryTables, cache: KeyValueCache
     ) -> Tensor {
         let tape = Tape(recording: false)
-        var x = embedding(tokens, on: tape)
+        var x = tap(embedding(tokens, on: tape), at: .embedding, rows, on: tape)
         for (layer, block) in blocks.enumerated() {
-            x = block(x, on: tape) { qkv in
+            x = block(x, on: tape, rows, tap, layer) { qkv in
                 Variable(
                     constant: block.attention(
                         qkv.value, rows: rows, rope: block.isSliding ? rope.local : rope.full,
@@ -160,27 +164,31 @@ package struct Transformer {
 }
 
 extension TransformerBlock {
-    package func callAsFunction(
-        _ x: Variable, rows: PackedRows, rope: RotaryTables, on tape: Tape, dropout: UpdateDropout?
+    func callAsFunction(
+        _ x: Variable, rows: PackedRows, rope: RotaryTables, on tape: Tape, dropout: UpdateDropout?,
+        _ tap: ActivationTap, _ layer: Int
     ) -> Variable {
-        callAsFunction(x, on: tape, dropout: dropout) {
+        callAsFunction(x, on: tape, rows, tap, layer, dropout: dropout) {
             attention($0, rows: rows, rope: isSliding ? rope.local : rope.full, on: tape)
         }
     }
 
     /// `x + post(attention(norm x))`, then `x + post(mlp(norm x))`.
     fileprivate func callAsFunction(
-        _ x: Variable, on tape: Tape, dropout: UpdateDropout? = nil,
-        attend: (Variable) -> Variable
+        _ x: Variable, on tape: Tape, _ rows: PackedRows, _ tap: ActivationTap, _ layer: Int,
+        dropout: UpdateDropout? = nil, attend: (Variable) -> Variable
     ) -> Variable {
         let qkv = queryKeyValue(inputNorm(x, on: tape), on: tape, dropout: dropout)
         var attended = output(attend(qkv), on: tape, dropout: dropout)
         if let postAttentionNorm { attended = postAttentionNorm(attended, on: tape) }
+        attended = tap(attended, at: .attention(layer: layer), rows, on: tape)
         let middle = residual(x, attended, on: tape)
         let hidden = gateUp(mlpNorm(middle, on: tape), on: tape, dropout: dropout)
         var transformed = down(activation(hidden, on: tape), on: tape, dropout: dropout)
         if let postMLPNorm { transformed = postMLPNorm(transformed, on: tape) }
-        return residual(middle, transformed, on: tape)
+        transformed = tap(transformed, at: .mlp(layer: layer), rows, on: tape)
+        return tap(
+            residual(middle, transformed, on: tape), at: .block(layer: layer), rows, on: tape)
     }
 
     private var activation: GatedActivation { mlpNorm.addsOne ? .geluTanh : .silu }
