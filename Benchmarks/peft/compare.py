@@ -35,6 +35,8 @@ cases = {
     "layers, excluded": dict(r=2, lora_alpha=4, target_modules=["q_proj", "up_proj", "gate_proj"],
                              layers_to_transform=[0, 2], layers_pattern="layers", exclude_modules=["gate_proj"]),
     "modules_to_save": dict(r=4, lora_alpha=8, target_modules=["q_proj"], modules_to_save=["lm_head"]),
+    "embedding": dict(r=4, lora_alpha=8, target_modules=["embed_tokens", "v_proj"]),
+    "embedding whole": dict(r=4, lora_alpha=8, target_modules=["q_proj"], modules_to_save=["embed_tokens"]),
 }
 worst = 0.0
 for name, options in cases.items():

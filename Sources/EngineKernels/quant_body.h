@@ -16,7 +16,9 @@ bool EK(int8_quantize_row)(const float *w, long columns, int8_t *codes, float *a
     *absmax = peak;
     bool finite = true;
     for (int i = 0; i < EK_LANES; i++) finite &= odd[i] == 0;
-    const vf scale = vf_set(peak > 0 ? 127.0f / peak : 0.0f);
+    // As PyTorch computes 127.0 / absmax: by the reciprocal, rounded twice. One code in some ten thousand
+    // would differ otherwise.
+    const vf scale = vf_set(peak > 0 ? 127.0f * (1.0f / peak) : 0.0f);
     const vf magic = vf_set(0x1.8p23f);  // adding it rounds to an integer, half to even
     for (long i = 0; i < columns; i += EK_LANES) {
         long n = columns - i < EK_LANES ? columns - i : EK_LANES;

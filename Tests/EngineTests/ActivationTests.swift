@@ -43,7 +43,7 @@ import Testing
         let v = Self.floats(vector)
         let added = state(.add(vector, scale: 2), .only([1, 3]))
         #expect(added[0] == old[0] && added[2] == old[2] && added[4] == old[4])
-        #expect(added[1] == zip(old[1], v).map { ($1).addingProductOf($0, 2) })
+        #expect(added[1] == zip(old[1], v).map { $0.addingProduct($1, 2) })
         let replaced = state(.replace(vector), .from(3))
         #expect(replaced[2] == old[2] && replaced[3] == v && replaced[4] == v)
         let length = v.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()

@@ -57,7 +57,22 @@ struct FunctionCase: Sendable, CustomTestStringConvertible {
         .init(name: "silu", operation: EK_SILU, range: -85...85, limit: 2.2) {
             $0 / (1 + Foundation.exp(-$0))
         },
+        .init(
+            name: "sqrt", operation: EK_SQRT, range: 0...Float.greatestFiniteMagnitude, limit: 0.5
+        ) { $0.squareRoot() },
+        .init(
+            name: "gelu, x ≥ −1", operation: EK_GELU_TANH, range: -1...30, limit: 2.5, exact: gelu),
+        .init(
+            name: "gelu, −5 ≤ x ≤ −1", operation: EK_GELU_TANH, range: -5 ... -1, limit: 32,
+            exact: gelu),
     ]
+
+    /// By σ(2u), which does not cancel in f64.
+    static let gelu: @Sendable (Double) -> Double = {
+        $0
+            / (1
+                + Foundation.exp(-2 * (2 / Double.pi).squareRoot() * ($0 + 0.044715 * $0 * $0 * $0)))
+    }
 }
 
 @Suite(.serialized) struct `Elementary functions` {
@@ -114,18 +129,93 @@ struct FunctionCase: Sendable, CustomTestStringConvertible {
             0.5 * x
                 * (1 + Foundation.tanh((2 / Double.pi).squareRoot() * (x + 0.044715 * x * x * x)))
         }
-        for (operation, f) in [(EK_SILU_GRADIENT, silu), (EK_GELU_TANH_GRADIENT, gelu)] {
+        for (operation, f, limit) in [
+            (EK_SILU_GRADIENT, silu, 12.0), (EK_GELU_TANH_GRADIENT, gelu, 4),
+        ] {
+            var worst = 0.0
             for (x, slope) in zip(xs, input.mapped(operation).values) {
-                let h = 1e-5
-                let expected = (f(Double(x) + h) - f(Double(x) - h)) / (2 * h)
-                #expect(abs(Double(slope) - expected) < 2e-6, "at \(x)")
+                func central(_ h: Double) -> Double {
+                    (f(Double(x) + h) - f(Double(x) - h)) / (2 * h)
+                }
+                let expected = (4 * central(1e-4) - central(2e-4)) / 3
+                worst = max(worst, abs(Double(slope) - expected))
             }
+            // As simd.h states: near its zero a slope has no ulp to speak of.
+            print("slope \(operation.rawValue): off by at most \(worst * 0x1p24) · 2⁻²⁴")
+            #expect(worst <= limit * 0x1p-24)
         }
         for (x, y) in zip(xs, input.gelu().values) {
             #expect(abs(Double(y) - gelu(Double(x))) < 2e-6)
         }
     }
+
+    @Test func `slopes and values far out are those of the lines they approach`() {
+        let x = Tensor([-1e30, -1e14, -60, 60, 1e14, 1e30], shape: [6])
+        for operation in [EK_GELU_TANH_GRADIENT, EK_SILU_GRADIENT] {
+            let slopes = x.mapped(operation).values
+            #expect(slopes[2...].map { $0.rounded() } == [0, 1, 1, 1], "\(operation.rawValue)")
+        }
+        #expect(x.mapped(EK_GELU_TANH_GRADIENT).values == [0, 0, 0, 1, 1, 1])
+        #expect(x.mapped(EK_GELU_TANH).values.map { abs($0) } == [0, 0, 0, 60, 1e14, 1e30])
+        let nan = Tensor([.nan], shape: [1])
+        for operation in [EK_GELU_TANH, EK_GELU_TANH_GRADIENT, EK_SILU, EK_SILU_GRADIENT] {
+            #expect(nan.mapped(operation).values[0].isNaN)
+        }
+    }
+
+    @Test func `a softmax's shares and a soft cap keep to their accuracy`() {
+        for count in [1, 2, 17, 1000] {
+            let x = randomTensor([count], name: "softmax")
+            let values = x.values.map(Double.init)
+            let largest = values.max()!
+            let powers = values.map { Foundation.exp($0 - largest) }
+            let sum = powers.reduce(0, +)
+            var worst = 0.0
+            for (y, power) in zip(x.softmax().values, powers) {
+                worst = max(worst, ulps(y, from: power / sum))
+            }
+            print("softmax of \(count): at most \(worst) ulp")
+            // exp of a difference of up to 8 rounded once (4 ulp), exp, the sum's tree, a division.
+            #expect(worst <= 8)
+        }
+    }
 }
+
+#if arch(x86_64)
+    @Suite struct `Functions in f64` {
+        /// ulps of f64 from a value in 80 bits.
+        static func error(_ value: Double, _ exact: Float80) -> Double {
+            Double(abs(Float80(value) - exact) / Float80(Double(exact).ulp))
+        }
+
+        @Test func `keep to the accuracy that is stated`() {
+            var random = RandomStream(seed: 3, name: "f64")
+            var worst = (exp: 0.0, log: 0.0, cosine: 0.0, sine: 0.0)
+            for _ in 0..<20_000 {
+                let x = Double(random.uniform() * 1400 - 700)
+                worst.exp = max(
+                    worst.exp, Self.error(PortableMath.exp(x), Foundation.exp(Float80(x))))
+                let y = Double(Float(bitPattern: 1 + random.nextUInt32() % 0x7f00_0000))
+                worst.log = max(
+                    worst.log, Self.error(PortableMath.log(y), Foundation.log(Float80(y))))
+                let near = Double(0.5 + random.uniform())
+                worst.log = max(
+                    worst.log, Self.error(PortableMath.log(near), Foundation.log(Float80(near))))
+                // Absolute: a table's entry near 0 is rounded to f32 of an angle that was one.
+                let angle = Double(random.uniform() * 1e6)
+                let (c, s) = PortableMath.cosineAndSine(angle)
+                worst.cosine = max(
+                    worst.cosine,
+                    Double(abs(Float80(c) - Foundation.cos(Float80(angle)))) * 0x1p53)
+                worst.sine = max(
+                    worst.sine, Double(abs(Float80(s) - Foundation.sin(Float80(angle)))) * 0x1p53)
+            }
+            print("f64, of 20,000 arguments: \(worst)")
+            #expect(worst.exp <= 2.5 && worst.log <= 3)
+            #expect(worst.cosine <= 2 && worst.sine <= 2)
+        }
+    }
+#endif
 
 @Suite(.serialized) struct `Every operator` {
     /// Lengths with odd ends, one block and several.

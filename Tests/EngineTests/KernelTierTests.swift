@@ -1,4 +1,5 @@
 import Engine
+import Foundation
 import Testing
 
 @Suite(.serialized) struct `Arithmetic tiers` {
@@ -38,6 +39,22 @@ import Testing
             let far = zip(portable, answers[0]).map { abs($0 - $1) }.max()!
             // Sums of 333 products of standard normals: about 18, off by 333 roundings at most.
             precondition(far < 333 * 0x1p-24 * 333, "the tiers differ by \(far)")
+        }
+    }
+
+    @Test func `variables force lower kernels and a number of threads`() async {
+        await #expect(processExitsWith: .success) {
+            setenv("STUDY_KERNELS", "scalar", 1)
+            setenv("STUDY_THREADS", "3", 1)
+            precondition(kernelSetName == "scalar" && threadCount == 3, kernelSetName)
+            // Higher ones than the CPU has, and other words, change nothing; the chosen set is kept.
+            setenv("STUDY_KERNELS", "avx512", 1)
+            precondition(kernelSetName == "scalar")
+        }
+        await #expect(processExitsWith: .success) {
+            unsetenv("STUDY_KERNELS")
+            let best = ["avx512", "avx2", "scalar"].first(where: useKernelSet)
+            precondition(best != nil && kernelSetName == best)
         }
     }
 

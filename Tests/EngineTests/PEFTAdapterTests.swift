@@ -81,7 +81,7 @@ import Testing
         let adapter = LoRAAdapter(
             configuration: LoRA(
                 rank: 2, alpha: 5, targets: .allLinear, dropout: 0.1,
-                rankPattern: [.init("q_proj", 3)]),
+                rankPattern: [.init("q_proj", 3)], modulesToSave: ["lm_head"]),
             modules: ["model.layers.0.self_attn.v_proj": module],
             savedModules: ["lm_head.weight": Tensor(zeros: [2, 2])])
         try withTemporaryFolder { folder in
@@ -257,6 +257,57 @@ import Testing
         #expect(
             Self.refusal([:], tensors: ["w": Tensor(zeros: [4])])
                 == .malformedAdapter("\"w\" does not begin with base_model.model."))
+    }
+
+    @Test func `begin with PEFT's numbers, in f32 over any base`() throws {
+        var model = tinyModel().converted(to: .bf16)
+        var random = RandomStream(seed: 1, name: "init")
+        try model.attach(LoRA(rank: 200), using: &random)
+        for (path, shape) in model.linearLayers {
+            let module = try #require(model.adapter?.modules[path])
+            #expect(module.a.dtype == .f32 && module.b.dtype == .f32)
+            #expect(module.b.values.allSatisfy { $0 == 0 })
+            // kaiming_uniform(a: √5): uniform in ±1/√input, whose deviation is the bound over √3.
+            let bound = 1 / Float(shape[1]).squareRoot()
+            let values = module.a.values
+            #expect(values.allSatisfy { abs($0) <= bound })
+            #expect(values.max()! > 0.99 * bound && values.min()! < -0.99 * bound)
+            let square = values.reduce(0) { $0 + $1 * $1 } / Float(values.count)
+            #expect(abs(square.squareRoot() * Float(3).squareRoot() / bound - 1) < 0.03)
+        }
+        var other = tinyModel()
+        try other.attach(LoRA(rank: 100, targets: .names(["embed_tokens"])), using: &random)
+        let table = try #require(other.adapter?.modules["model.embed_tokens"])
+        #expect(table.a.values.allSatisfy { $0 == 0 })
+        let deviation = (table.b.values.reduce(0) { $0 + $1 * $1 } / 2400).squareRoot()
+        #expect(abs(deviation - 1) < 0.05)
+    }
+
+    // PEFT on the CPU: B A in f32, rounded to the weight's type; the sum rounded again.
+    @Test(arguments: [DType.bf16, .f16]) func `merge into half precision with two roundings`(
+        dtype: DType
+    ) throws {
+        let base = tinyModel().converted(to: dtype)
+        var model = try adapted(base)
+        let path = "model.layers.0.mlp.up_proj"
+        model.adapter!.modules[path]!.b = normal([40, 2], "b", scale: 0.3)
+        let merged = try model.merged()
+        let module = model.adapter!.modules[path]!
+        let (a, b) = (module.a.values, module.b.values)
+        func rounded(_ x: Float) -> Float {
+            Tensor([x], shape: [1]).converted(to: dtype).values[0]
+        }
+        let old = base[path + ".weight"].values
+        #expect(merged[path + ".weight"].dtype == dtype)
+        var differsFromOne = false
+        for (i, value) in merged[path + ".weight"].values.enumerated() {
+            let (row, column) = (i / 24, i % 24)
+            let product = (b[2 * row] * a[column]).addingProduct(b[2 * row + 1], a[24 + column])
+            let delta = product * module.scale
+            #expect(value == rounded(old[i] + rounded(delta)))
+            if value != rounded(old[i] + delta) { differsFromOne = true }
+        }
+        #expect(differsFromOne)
     }
 
     @Test func `refuse pickles, and say how to mend it`() throws {

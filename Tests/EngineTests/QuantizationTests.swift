@@ -1,4 +1,5 @@
 import Engine
+import Foundation
 import Testing
 
 /// Expected values: Fixtures/quant, bitsandbytes' definitions computed with numpy.
@@ -127,6 +128,35 @@ import Testing
             #expect(
                 Self.bytes(linear(x, quantized))
                     == Self.bytes(linear(x, .dense(quantized.dequantized()))))
+        }
+    }
+
+    /// Another process, whose peak of resident memory is its own. A copy in f32 would take 256 MiB.
+    @Test func `decoded inside the product, a weight is never held in f32`() async {
+        await #expect(processExitsWith: .success) {
+            func peak() throws -> Int {
+                let status = try String(contentsOfFile: "/proc/self/status", encoding: .utf8)
+                let line = status.split(separator: "\n").first { $0.hasPrefix("VmHWM") }!
+                return Int(line.split(separator: " ").dropFirst().first!)! << 10
+            }
+            let size = 8192
+            let weights: [Weight] = [
+                .int8(
+                    Int8Matrix(
+                        codes: Tensor(zeros: [size, size], dtype: .i8),
+                        absmax: Tensor(zeros: [size]))),
+                .nf4(
+                    NF4Matrix(
+                        shape: [size, size], packed: Tensor(zeros: [size * size / 2], dtype: .u8),
+                        absmax: Tensor(zeros: [size * size / 64]))),
+            ]
+            for rows in [1, 70] {
+                let x = Tensor(zeros: [rows, size])
+                let before = try peak()
+                for weight in weights { _ = linear(x, weight) }
+                let risen = try peak() - before
+                precondition(risen < 64 << 20, "\(risen >> 20) MiB more at \(rows) rows")
+            }
         }
     }
 

@@ -84,6 +84,26 @@ private func words(_ text: String) -> [UInt32] {
         #expect(statistic <= Double(n - 1) + 6 * (2 * Double(n - 1)).squareRoot())
     }
 
+    /// Nothing in the engine may draw from anywhere else.
+    @Test func `are the only source of chance`() throws {
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent().resolvingSymlinksInPath().path(percentEncoded: false)
+        var files = 0
+        for folder in ["/Sources/Engine", "/Sources/EngineKernels"] {
+            for case let file as String in FileManager.default.enumerator(atPath: root + folder)
+                ?? .init() where [".swift", ".c", ".h"].contains(where: file.hasSuffix)
+            {
+                let text = try String(contentsOfFile: "\(root)\(folder)/\(file)", encoding: .utf8)
+                files += 1
+                for word in [
+                    "SystemRandomNumberGenerator", ".random(in", ".shuffled(", ".randomElement(",
+                    "drand48", "arc4random", "getrandom", " rand()", "rdrand", "UUID()",
+                ] where text.contains(word) { Issue.record("\(file) has \(word)") }
+            }
+        }
+        #expect(files > 100)
+    }
+
     @Test func `a shuffle keeps every element`() {
         var random = RandomStream(seed: 5, name: "shuffle")
         var array = Array(0..<100)

@@ -90,6 +90,17 @@ import Testing
         }
     }
 
+    @Test func `takes numbers as they are, NaN and infinity among them, little end first`() throws {
+        let header = #"{"w":{"dtype":"F32","shape":[3],"data_offsets":[0,12]}}"#
+        try withTemporaryFolder { folder in
+            try writeFile(
+                Self.file(header, data: [0, 0, 0xC0, 0x7F, 0, 0, 0x80, 0xFF, 0, 0, 0x20, 0x41]),
+                folder + "/x")
+            let values = try SafetensorsFile(folder + "/x").tensor("w").values
+            #expect(values[0].isNaN && values[1] == -.infinity && values[2] == 10)
+        }
+    }
+
     // MARK: Hostile files
 
     static func entry(_ name: String, _ from: Int, _ to: Int, shape: String = "[1]") -> String {

@@ -221,6 +221,29 @@ import Testing
         #expect(tokenizer.encode("ab12ab") == [1, 2, 1])
     }
 
+    // tokenizers applies these blocks; transformers switches them off before it encodes, unless asked.
+    @Test func `keep truncation and padding, and do not apply them, as transformers does`() throws {
+        let plain = try Self.make(["model": Self.letters])
+        let blocks: [String: JSONValue] = [
+            "model": Self.letters,
+            "truncation": [
+                "direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0,
+            ],
+            "padding": [
+                "strategy": ["Fixed": 9], "direction": "Right", "pad_to_multiple_of": nil,
+                "pad_id": 6, "pad_type_id": 0, "pad_token": " ",
+            ],
+        ]
+        let tokenizer = try Self.make(blocks)
+        #expect(tokenizer.encode("abcabca") == plain.encode("abcabca"))
+        try withTemporaryFolder { folder in
+            try tokenizer.save(to: folder)
+            let saved = try FileSystem.readJSON(folder + "/tokenizer.json")
+            #expect(saved["truncation"] == blocks["truncation"])
+            #expect(saved["padding"] == blocks["padding"])
+        }
+    }
+
     // MARK: Refusals
 
     static let refused: [(parts: [String: JSONValue], reason: TokenizerError.Reason)] = [

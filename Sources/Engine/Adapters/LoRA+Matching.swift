@@ -5,7 +5,7 @@ extension LoRA {
     /// Whether the module of this path gets an update.
     ///
     /// A name matches a path that is the name, or that ends in "." and the name; an expression must match
-    /// the whole path; `allLinear` leaves out the output embedding, `lm_head`.
+    /// the whole path; `allLinear` leaves out both embeddings.
     /// - Precondition: An expression is valid; those read from files were checked there.
     public func targets(_ path: String) -> Bool {
         if let excluded, excluded.match(path) { return false }
@@ -55,7 +55,8 @@ extension LoRA.Targets {
     /// Whether a module's path is meant, before exclusions and choice of layers.
     public func match(_ path: String) -> Bool {
         switch self {
-        case .allLinear: path != "lm_head" && !path.hasSuffix(".lm_head")
+        case .allLinear:
+            !["lm_head", "embed_tokens"].contains { path == $0 || path.hasSuffix("." + $0) }
         case .names(let names): names.contains { path == $0 || path.hasSuffix("." + $0) }
         case .pattern(let pattern): Self.expression(pattern, matchesWhole: path)
         }

@@ -4,17 +4,31 @@
 internal import EngineKernels
 
 extension LanguageModel {
-    /// Gives the linear layers that match a low-rank update that changes nothing yet: `A` uniform in
-    /// ±1/√input as PEFT's default, `B` zero. The draws of a module come from a stream named after it.
-    /// - Throws: ``ModelError`` with reason `.adapterAttached` or `.noTarget`.
+    /// Gives the layers that match a low-rank update that changes nothing yet: `A` uniform in ±1/√input
+    /// as PEFT's default, `B` zero; for the embedding, where it is named, `A` zero and `B` normal. The
+    /// draws of a module come from a stream named after it.
+    /// - Throws: ``ModelError`` with reason `.adapterAttached`, `.noTarget` or, for the output embedding,
+    ///   `.unsupported`.
     public mutating func attach(_ lora: LoRA, using random: inout RandomStream) throws {
         guard adapter == nil else { throw ModelError(.adapterAttached, where: "attach(_:using:)") }
         let streams = random.stream(named: "lora \(random.nextUInt32())")
         var modules: [String: LoRAModule] = [:]
-        for (path, shape) in linearLayers where lora.targets(path) {
+        guard !lora.targets(ModelConfiguration.headPath) else {
+            throw ModelError(
+                .unsupported("a low-rank update of \(ModelConfiguration.headPath)"),
+                where: "attach(_:using:)")
+        }
+        for (path, shape) in adaptableLayers where lora.targets(path) {
             let rank = lora.rank(of: path)
-            var a = Tensor(uninitialized: [rank, shape[1]])
             var stream = streams.stream(named: path)
+            if LoRAModule.isEmbedding(path) {
+                var b = Tensor(uninitialized: [shape[0], rank])
+                b.withUnsafeMutableFloats { stream.fillNormal($0) }
+                modules[path] = LoRAModule(
+                    a: Tensor(zeros: [rank, shape[1]]), b: b, scale: lora.scale(of: path))
+                continue
+            }
+            var a = Tensor(uninitialized: [rank, shape[1]])
             let bound = 1 / Float(shape[1]).squareRoot()
             a.withUnsafeMutableFloats { values in
                 stream.fillUniform(values)
@@ -34,6 +48,11 @@ extension LanguageModel {
             }
             saved[name] = tensor.converted(to: .f32)
         }
+        if configuration.tiesEmbeddings, lora.savesWhole(ModelConfiguration.headPath) {
+            // Trained apart from the embedding from here on, as PEFT does.
+            saved[ModelConfiguration.headName] = self[ModelConfiguration.embeddingName].converted(
+                to: .f32)
+        }
         adapter = LoRAAdapter(configuration: lora, modules: modules, savedModules: saved)
     }
 
@@ -41,7 +60,7 @@ extension LanguageModel {
     /// - Throws: ``ModelError`` with reason `.adapterShape` or `.noTarget` where it does not fit.
     public mutating func attach(_ adapter: LoRAAdapter) throws {
         guard self.adapter == nil else { throw ModelError(.adapterAttached, where: "attach(_:)") }
-        let shapes = Dictionary(uniqueKeysWithValues: linearLayers.map { ($0.path, $0.shape) })
+        let shapes = Dictionary(uniqueKeysWithValues: adaptableLayers.map { ($0.path, $0.shape) })
         for (path, module) in adapter.modules {
             guard let shape = shapes[path] else { throw ModelError(.noTarget(path), where: path) }
             guard module.a.shape[1] == shape[1], module.b.shape[0] == shape[0] else {
@@ -50,8 +69,11 @@ extension LanguageModel {
                     where: path)
             }
         }
-        for (name, tensor) in adapter.savedModules {
-            guard let weight = weights[name] else {
+        for (name, tensor) in adapter.savedModules.merging(
+            adapter.baseWeights, uniquingKeysWith: { $1 })
+        {
+            let isTiedHead = name == ModelConfiguration.headName && configuration.tiesEmbeddings
+            guard let weight = weights[isTiedHead ? ModelConfiguration.embeddingName : name] else {
                 throw ModelError(.missingWeight(name), where: "attach(_:)")
             }
             guard weight.shape == tensor.shape else {
@@ -60,6 +82,14 @@ extension LanguageModel {
                     where: "attach(_:)")
             }
         }
+        for (name, tensor) in adapter.baseWeights {
+            // A tied head is the embedding, which comes under its own name.
+            guard let weight = weights[name] else { continue }
+            guard case .dense(let old) = weight else {
+                throw ModelError(.quantized(name), where: "attach(_:)")
+            }
+            weights[name] = .dense(tensor.converted(to: old.dtype))
+        }
         self.adapter = adapter
     }
 
@@ -67,29 +97,43 @@ extension LanguageModel {
     ///
     /// Half-precision weights round twice, as PEFT's merge does: the product to the weight's type, then
     /// the sum. Quantized weights become dense f32 of what they decode to, plus the update, unless
-    /// `original` gives the weights that they were quantized from.
+    /// `original` gives the weights that they were quantized from. A tied head that the update leaves alone
+    /// becomes a weight of its own, so that the merged model computes what the adapted one did (PEFT's
+    /// merge changes it with the embedding).
     /// - Parameter original: the base to merge into instead (QLoRA's better merge).
     /// - Throws: ``ModelError`` with reason `.noAdapter`.
     public mutating func mergeAdapter(into original: LanguageModel? = nil) throws {
         guard let adapter else { throw ModelError(.noAdapter, where: "mergeAdapter()") }
-        if let original { weights = original.weights }
+        if let original {
+            weights = original.weights
+            weights.merge(adapter.baseWeights.mapValues { .dense($0) }, uniquingKeysWith: { $1 })
+        }
         for (path, module) in adapter.modules {
             let name = path + ".weight"
             guard let weight = weights[name] else {
                 throw ModelError(.missingWeight(name), where: path)
             }
-            weights[name] = .dense(weight.dequantized().adding(module))
+            let isEmbedding = LoRAModule.isEmbedding(path)
+            if isEmbedding { untieHead() }
+            weights[name] = .dense(
+                weight.dequantized().adding(isEmbedding ? module.delta.transposed() : module.delta))
         }
         for (name, tensor) in adapter.savedModules {
+            if name == ModelConfiguration.headName || name == ModelConfiguration.embeddingName {
+                untieHead()
+            }
             if case .dense(let old)? = weights[name] {
                 weights[name] = .dense(tensor.converted(to: old.dtype))
             }
-            if name == ModelConfiguration.headName, configuration.tiesEmbeddings {
-                configuration.tiesEmbeddings = false
-                weights[name] = .dense(tensor)
-            }
         }
         self.adapter = nil
+    }
+
+    /// Gives a tied head the embedding's weights as its own.
+    private mutating func untieHead() {
+        guard configuration.tiesEmbeddings else { return }
+        configuration.tiesEmbeddings = false
+        weights[ModelConfiguration.headName] = weights[ModelConfiguration.embeddingName]
     }
 
     /// A copy with the adapter folded in.
@@ -115,8 +159,8 @@ extension LoRAModule {
 
 extension Tensor {
     /// A weight plus an update, each rounded to the weight's type.
-    fileprivate func adding(_ module: LoRAModule) -> Tensor {
-        let update = module.delta.converted(to: dtype).converted(to: .f32)
+    fileprivate func adding(_ delta: Tensor) -> Tensor {
+        let update = delta.converted(to: dtype).converted(to: .f32)
         let old = converted(to: .f32)
         let sum = Tensor(uninitialized: shape)
         ek_nn_add(sum.freshFloats, old.floats, update.floats, count)

@@ -101,10 +101,14 @@ public struct LoRAModule: Sendable {
 /// A set of updates, one for each adapted layer.
 public struct LoRAAdapter: Sendable {
     public var configuration: LoRA
-    /// By module path, as "model.layers.0.self_attn.q_proj".
+    /// By module path, as "model.layers.0.self_attn.q_proj"; the embedding's, "model.embed_tokens", has
+    /// A `[rank, vocabulary]` and B `[hidden, rank]`.
     public var modules: [String: LoRAModule]
     /// Whole weights trained beside the updates (`modules_to_save`), by parameter name.
     public var savedModules: [String: Tensor]
+    /// Weights of the base that came with the adapter, by parameter name: PEFT saves the embedding beside
+    /// an update of it, or where the vocabulary was resized. They replace the model's, and are not trained.
+    public var baseWeights: [String: Tensor] = [:]
     /// What PEFT's files said beyond this, where the adapter was read from them.
     public var origin: PEFTOrigin?
     public init(

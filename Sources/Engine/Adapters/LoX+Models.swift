@@ -104,7 +104,8 @@ extension LoX {
     ) -> [String: LoRAModule] {
         guard let adapter = aligned.adapter, base.adapter == nil else { return [:] }
         var result: [String: LoRAModule] = [:]
-        for (path, module) in adapter.modules {
+        // The embedding's update lies the other way round; its difference is taken from the weights.
+        for (path, module) in adapter.modules where !LoRAModule.isEmbedding(path) {
             guard case .dense(let mine)? = aligned.weights[path + ".weight"],
                 case .dense(let theirs)? = base.weights[path + ".weight"],
                 mine.hasSameBits(as: theirs)

@@ -19,6 +19,8 @@ extension LoRAAdapter {
     private static let multimodalPaths = [
         "model.language_model.layers.", "language_model.model.layers.",
     ]
+    /// A form without its last part: what stands for "model." before the embedding.
+    private static func stem(_ form: String) -> Substring { form.dropLast("layers.".count) }
     private static let prefix = "base_model.model."
 
     /// Reads an adapter that PEFT (or this engine) saved.
@@ -48,6 +50,7 @@ extension LoRAAdapter {
         var warnings = reading.warnings
         var halves: [String: (a: Tensor?, b: Tensor?)] = [:]
         var saved: [String: Tensor] = [:]
+        var base: [String: Tensor] = [:]
         var layersPath = Self.layersPath
         func malformed(_ message: String) -> CheckpointError {
             CheckpointError(.malformedAdapter(message), path: weightsPath)
@@ -57,21 +60,34 @@ extension LoRAAdapter {
                 throw malformed("\"\(name)\" does not begin with \(Self.prefix)")
             }
             let parts = Self.split(String(name.dropFirst(Self.prefix.count)))
-            if let form = Self.multimodalPaths.first(where: { parts.path.hasPrefix($0) }) {
+            if let form = Self.multimodalPaths.first(where: { parts.path.hasPrefix(Self.stem($0)) })
+            {
                 layersPath = form
             }
             switch parts.role {
             case .a: halves[parts.path, default: (nil, nil)].a = try file.tensor(name)
             case .b: halves[parts.path, default: (nil, nil)].b = try file.tensor(name)
-            case .embedding:
+            case .unsupported(let kind):
+                throw malformed("\"\(name)\" is of a kind this engine does not know, \(kind)")
+            case .embedding where !LoRAModule.isEmbedding(Self.textPath(parts.path)):
                 throw CheckpointError(
                     .unsupportedField(
                         field: "target_modules", value: "the embedding \(parts.path)"),
                     path: configurationPath)
-            case .unsupported(let kind):
-                throw malformed("\"\(name)\" is of a kind this engine does not know, \(kind)")
-            case .parameter:
-                saved[Self.textPath(parts.path)] = try file.tensor(name)
+            case .embedding(let isA):
+                if isA {
+                    halves[parts.path, default: (nil, nil)].a = try file.tensor(name)
+                } else {
+                    halves[parts.path, default: (nil, nil)].b = try file.tensor(name)
+                }
+            case .parameter(let isCopy):
+                // What is not trained whole is the base's own, saved beside an update of it.
+                let module = parts.path.dropLast(parts.path.hasSuffix(".bias") ? 5 : 7)
+                if isCopy || reading.configuration.savesWhole(String(module)) {
+                    saved[Self.textPath(parts.path)] = try file.tensor(name)
+                } else {
+                    base[Self.textPath(parts.path)] = try file.tensor(name)
+                }
             }
         }
         let configuration = reading.configuration
@@ -102,6 +118,7 @@ extension LoRAAdapter {
         self.init(
             configuration: configuration, modules: modules, savedModules: saved,
             origin: PEFTOrigin(fields: fields, layersPath: layersPath, warnings: warnings))
+        baseWeights = base
     }
 
     /// Writes the adapter as PEFT does: `adapter_model.safetensors`, byte for byte what PEFT writes for
@@ -114,11 +131,15 @@ extension LoRAAdapter {
         try FileSystem.makeFolder(folder)
         var tensors: [String: Tensor] = [:]
         for (path, module) in modules {
-            let name = Self.prefix + filePath(path)
-            tensors[name + ".lora_A.weight"] = module.a
-            tensors[name + ".lora_B.weight"] = module.b
+            tensors[Self.prefix + filePath(LoRAModule.aName(path))] = module.a
+            tensors[Self.prefix + filePath(LoRAModule.bName(path))] = module.b
         }
         for (name, tensor) in savedModules { tensors[Self.prefix + filePath(name)] = tensor }
+        for (name, tensor) in baseWeights {
+            let path = String(name.dropLast(".weight".count))
+            let isWrapped = modules[path] != nil
+            tensors[Self.prefix + filePath(isWrapped ? path + ".base_layer.weight" : name)] = tensor
+        }
         try Safetensors.write(
             tensors, metadata: ["format": "pt"], to: folder + "/adapter_model.safetensors")
         var fields = PEFTConfiguration.fields(
@@ -131,7 +152,13 @@ extension LoRAAdapter {
 
     // MARK: Names
 
-    private enum Role { case a, b, embedding, parameter, unsupported(String) }
+    private enum Role {
+        case a, b
+        case embedding(isA: Bool)
+        /// A whole tensor; `isCopy` where its name says that it stands beside the base's own.
+        case parameter(isCopy: Bool)
+        case unsupported(String)
+    }
 
     /// A tensor's module path, and what it is to the module.
     private static func split(_ name: String) -> (path: String, role: Role) {
@@ -144,7 +171,9 @@ extension LoRAAdapter {
         }
         for ending in [".lora_embedding_A", ".lora_embedding_B"] {
             for whole in [ending, ending + ".default"] where name.hasSuffix(whole) {
-                return (String(name.dropLast(whole.count)), .embedding)
+                return (
+                    String(name.dropLast(whole.count)), .embedding(isA: ending.hasSuffix("A"))
+                )
             }
         }
         if let kind = name.split(separator: ".").first(where: { $0.hasPrefix("lora_") }) {
@@ -153,25 +182,29 @@ extension LoRAAdapter {
         if name.hasSuffix(".weight") || name.hasSuffix(".bias") {
             for part in [".modules_to_save.default.", ".modules_to_save."] {
                 guard let range = name.firstRange(of: part) else { continue }
-                return (name.replacingCharacters(range, with: "."), .parameter)
+                return (name.replacingCharacters(range, with: "."), .parameter(isCopy: true))
             }
-            return (name, .parameter)
+            if let range = name.firstRange(of: ".base_layer.") {
+                return (name.replacingCharacters(range, with: "."), .parameter(isCopy: false))
+            }
+            return (name, .parameter(isCopy: false))
         }
         return (name, .unsupported("it is neither lora_A, lora_B nor a weight"))
     }
 
     /// The path in the text model for one of a multimodal model.
     private static func textPath(_ path: String) -> String {
-        for form in multimodalPaths where path.hasPrefix(form) {
-            return layersPath + path.dropFirst(form.count)
+        for form in multimodalPaths where path.hasPrefix(stem(form)) {
+            return String(stem(layersPath) + path.dropFirst(stem(form).count))
         }
         return path
     }
 
     /// The path by which the file's base model knows a module of the text model.
     private func filePath(_ path: String) -> String {
-        guard let form = origin?.layersPath, path.hasPrefix(Self.layersPath) else { return path }
-        return form + path.dropFirst(Self.layersPath.count)
+        let stem = Self.stem(Self.layersPath)
+        guard let form = origin?.layersPath, path.hasPrefix(stem) else { return path }
+        return String(Self.stem(form) + path.dropFirst(stem.count))
     }
 }
 

@@ -30,8 +30,14 @@ package struct Linear {
 
 extension LoRAModule {
     /// The name under which a module's A trains and is saved, without PEFT's prefix.
-    package static func aName(_ path: String) -> String { path + ".lora_A.weight" }
-    package static func bName(_ path: String) -> String { path + ".lora_B.weight" }
+    package static func aName(_ path: String) -> String {
+        path + (isEmbedding(path) ? ".lora_embedding_A" : ".lora_A.weight")
+    }
+    package static func bName(_ path: String) -> String {
+        path + (isEmbedding(path) ? ".lora_embedding_B" : ".lora_B.weight")
+    }
+    /// Whether a module is the token embedding, whose table lies the other way round: `[input, output]`.
+    static func isEmbedding(_ path: String) -> Bool { path == ModelConfiguration.embeddingPath }
 }
 
 /// Where the dropout of low-rank updates draws from: a probability, and a stream for this step.

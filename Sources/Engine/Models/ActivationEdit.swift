@@ -149,6 +149,8 @@ public struct ActivationEdit: Sendable {
 }
 
 /// What happens at the sites of one computation: the model's edits, and whoever reads.
+///
+/// Without edits and without a reader a call is one branch: nothing is looked up, copied or recorded.
 struct ActivationTap {
     private var edits: [ActivationSite: [ActivationEdit]] = [:]
     /// Called with each state after its edits; the tensor is the reader's own.
@@ -163,6 +165,7 @@ struct ActivationTap {
     func callAsFunction(
         _ x: Variable, at site: ActivationSite, _ rows: PackedRows, on tape: Tape
     ) -> Variable {
+        if edits.isEmpty, wanted.isEmpty { return x }
         var x = x
         for edit in edits[site] ?? [] { x = edit.applied(to: x, rows, on: tape) }
         if let read, wanted.contains(site) {

@@ -7,7 +7,8 @@
 extension LanguageModel {
     /// Loads a folder: `config.json`, weights in one file or in shards, and the tokenizer if there is one.
     ///
-    /// Weights stay windows on their files until something changes them.
+    /// Weights stay windows on their files until something changes them. Linear layers that bitsandbytes
+    /// stored in 4 bits (NF4) or 8 keep its codes and scales.
     /// - Parameters:
     ///   - dtype: how to hold the weights; `nil` keeps them as they are stored.
     ///   - quantization: how to hold the linear layers of the blocks; each is quantized as it is read.
@@ -20,6 +21,7 @@ extension LanguageModel {
             (0..<configuration.layerCount).flatMap { layer in
                 LinearName.allCases.map { ModelConfiguration.path($0, layer: layer) + ".weight" }
             })
+        let stored8or4 = try BitsAndBytes(checkpoint)
         var weights: [String: Weight] = [:]
         for (name, shape) in configuration.parameterShapes {
             // Multimodal Gemma 3 keeps its language part under one of these.
@@ -29,6 +31,11 @@ extension LanguageModel {
             ]
             guard let stored = candidates.first(where: checkpoint.contains) else {
                 throw ModelError(.missingWeight(name), where: folder)
+            }
+            if linear.contains(name), let weight = try stored8or4.weight(stored, shape: shape) {
+                if quantization != nil { throw ModelError(.quantized(stored), where: folder) }
+                weights[name] = weight
+                continue
             }
             var tensor = try checkpoint.tensor(stored)
             guard tensor.shape == shape else {

@@ -83,6 +83,17 @@ public struct LanguageModel: Sendable {
         }
     }
 
+    /// What can have a low-rank update: the embedding (its shape as a layer from tokens, `[hidden,
+    /// vocabulary]`), then the linear layers of the blocks.
+    package var adaptableLayers: [(path: String, shape: [Int])] {
+        [
+            (
+                ModelConfiguration.embeddingPath,
+                [configuration.hiddenSize, configuration.vocabularySize]
+            )
+        ] + linearLayers
+    }
+
     /// Parameters of the model itself, a tied embedding once.
     public var parameterCount: Int {
         weights.values.reduce(0) { $0 + $1.shape.reduce(1, *) }

@@ -13,6 +13,14 @@ extension ModelConfiguration {
         if case .object(var object)? = source {
             let key = object["dtype"] != nil ? "dtype" : "torch_dtype"
             object[key] = name
+            // Whoever saves has dense weights (LanguageModel+Files), and may have untied the head.
+            object["quantization_config"] = nil
+            if var text = object["text_config"]?.object {
+                setTie(&text)
+                object["text_config"] = .object(text)
+            } else {
+                setTie(&object)
+            }
             return .object(object)
         }
         var object = JSONObject([
@@ -55,6 +63,12 @@ extension ModelConfiguration {
         }
         if let localRopeTheta { object["rope_local_base_freq"] = .number(localRopeTheta) }
         return .object(object)
+    }
+
+    /// Says whether the head is tied, where the file says or implies otherwise.
+    private func setTie(_ object: inout JSONObject) {
+        let key = "tie_word_embeddings"
+        if (object[key]?.bool ?? isGemma) != tiesEmbeddings { object[key] = .bool(tiesEmbeddings) }
     }
 
     private var architecture: String {

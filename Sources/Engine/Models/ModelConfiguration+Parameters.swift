@@ -1,8 +1,10 @@
 // The parameters a configuration has: names, shapes and order, as Hugging Face's checkpoints have them.
 
 extension ModelConfiguration {
-    package static let embeddingName = "model.embed_tokens.weight"
-    package static let headName = "lm_head.weight"
+    package static let embeddingPath = "model.embed_tokens"
+    package static let embeddingName = embeddingPath + ".weight"
+    package static let headPath = "lm_head"
+    package static let headName = headPath + ".weight"
     package static let finalNormName = "model.norm.weight"
 
     /// A linear layer's place in its block.

@@ -67,7 +67,8 @@ package struct Transformer {
         let table = dense(ModelConfiguration.embeddingName)
         embedding = Embedding(
             name: ModelConfiguration.embeddingName, table: table,
-            scale: c.scalesEmbeddings ? Self.embeddingScale(c.hiddenSize, table.dtype) : 1)
+            scale: c.scalesEmbeddings ? Self.embeddingScale(c.hiddenSize, table.dtype) : 1,
+            update: model.adapter?.modules[ModelConfiguration.embeddingPath])
         blocks = (0..<c.layerCount).map { layer in
             func linear(_ name: LinearName) -> Linear {
                 let path = ModelConfiguration.path(name, layer: layer)
@@ -103,10 +104,14 @@ package struct Transformer {
                 isSliding: slides)
         }
         finalNorm = norm(ModelConfiguration.finalNormName)
-        // A tied head trains under a name of its own; the two gradients meet at the end of a step.
+        // A tied head trains under a name of its own; the two gradients meet at the end of a step. An
+        // adapter changes the embedding alone, or the head alone where it saves that whole, as in PEFT.
+        let savedHead = model.adapter?.savedModules[ModelConfiguration.headName]
         head = OutputHead(
             name: ModelConfiguration.headName,
-            weight: c.tiesEmbeddings ? .dense(table) : weight(ModelConfiguration.headName),
+            weight: c.tiesEmbeddings
+                ? .dense(savedHead ?? model[ModelConfiguration.embeddingName])
+                : weight(ModelConfiguration.headName),
             softCap: Float(c.finalSoftCap ?? 0))
     }
 

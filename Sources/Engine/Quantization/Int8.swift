@@ -4,7 +4,7 @@
 internal import EngineKernels
 
 extension Int8Matrix {
-    /// Quantizes a matrix `[output, input]` row by row: absmax, and codes `w · (127 / absmax)` rounded
+    /// Quantizes a matrix `[output, input]` row by row: absmax, and codes `w · (127 · (1 / absmax))` rounded
     /// half to even. A zero row has scale 0 and codes 0.
     ///
     /// Source: §2.1 (vector-wise quantization); the codes are bitsandbytes' `int8_vectorwise_quant`.

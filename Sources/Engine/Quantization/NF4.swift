@@ -85,7 +85,7 @@ extension NF4Matrix.DoubleQuantization {
     /// The scales as decoding uses them: `map[code] · absmax + offset`.
     public func restored() -> Tensor {
         var result = Tensor(uninitialized: codes.shape)
-        let map = DynamicMap.values
+        let map = map ?? DynamicMap.values
         result.withUnsafeMutableFloats { result in
             codes.withUnsafeBytes { codes in
                 absmax.withUnsafeFloats { absmax in

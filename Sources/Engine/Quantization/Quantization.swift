@@ -7,7 +7,6 @@ public enum Quantization: Sendable, Hashable {
     case int8
     /// The same codes, multiplied as LLM.int8 does: inputs in 8 bits too, columns with outliers in high
     /// precision (arXiv:2208.07339). ``OutlierDecomposition`` says what the rows of a batch then share.
-    /// Experimental: a layer is bitsandbytes', a whole model's logits are not yet (LLMInt8Tests says more).
     case llmInt8(OutlierDecomposition = OutlierDecomposition())
     /// 4-bit NormalFloat, one scale a block of 64; the scales in 8 bits as well where asked.
     case nf4(doubleQuantization: Bool)

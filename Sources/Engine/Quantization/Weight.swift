@@ -53,10 +53,14 @@ public struct NF4Matrix: Sendable {
         public var absmax: Tensor
         /// The mean that was subtracted first.
         public var offset: Float
-        public init(codes: Tensor, absmax: Tensor, offset: Float) {
+        /// The 256 values that codes stand for; `nil` for the engine's own map. A checkpoint brings the
+        /// library's, whose linspace rounds fifty of them otherwise.
+        public var map: [Float]?
+        public init(codes: Tensor, absmax: Tensor, offset: Float, map: [Float]? = nil) {
             self.codes = codes
             self.absmax = absmax
             self.offset = offset
+            self.map = map
         }
     }
 

@@ -8,7 +8,7 @@ indirect enum Normalizer: Sendable {
     /// Puts text before anything that is not empty.
     case prepend([UInt8])
     case replace(SplitPattern, with: [UInt8])
-    case nfc, nfd
+    case nfc, nfd, nfkc, nfkd
     case lowercase
     case strip(left: Bool, right: Bool)
 
@@ -19,6 +19,8 @@ indirect enum Normalizer: Sendable {
         case .replace(let pattern, let content): replace(pattern, with: content, in: &text)
         case .nfc: text = Array(String(decoding: text, as: UTF8.self)._nfc.utf8Bytes)
         case .nfd: text = Array(String(decoding: text, as: UTF8.self)._nfd.utf8Bytes)
+        case .nfkc: text = Array(Compatibility.decomposed(text)._nfc.utf8Bytes)
+        case .nfkd: text = Array(Compatibility.decomposed(text)._nfd.utf8Bytes)
         case .lowercase:
             // By scalar, as the reference: no context such as the final sigma.
             var result: [UInt8] = []
@@ -62,6 +64,41 @@ indirect enum Normalizer: Sendable {
             }
             text = result
         }
+    }
+}
+
+/// What NFKC and NFKD do before they do what NFC and NFD do.
+private enum Compatibility {
+    /// By scalar value; made when a tokenizer first asks.
+    static let mappings: [UInt32: String.UnicodeScalarView] = {
+        var result: [UInt32: String.UnicodeScalarView] = [:]
+        func number(_ digits: Substring) -> UInt32 { UInt32(digits, radix: 16)! }
+        for entry in CompatibilityMappings.text.split(whereSeparator: \.isWhitespace) {
+            let sides = entry.split(separator: ">")
+            let from = sides[0].split(separator: "+").map(number)
+            let to = sides[1].split(separator: ",").map(number)
+            for step in 0..<(from.count > 1 ? from[1] : 1) {
+                var scalars = String.UnicodeScalarView()
+                // Only runs of single scalars have more than one step.
+                for value in to { scalars.append(Unicode.Scalar(value + step)!) }
+                result[from[0] + step] = scalars
+            }
+        }
+        return result
+    }()
+
+    /// Each scalar as its full compatibility decomposition where it has one.
+    static func decomposed(_ text: [UInt8]) -> String {
+        var result = String.UnicodeScalarView()
+        for scalar in String(decoding: text, as: UTF8.self).unicodeScalars {
+            // No ASCII has one.
+            if !scalar.isASCII, let mapped = mappings[scalar.value] {
+                result.append(contentsOf: mapped)
+            } else {
+                result.append(scalar)
+            }
+        }
+        return String(result)
     }
 }
 

@@ -117,6 +117,8 @@ struct TokenizerFile {
             return .replace(try pattern(value, part), with: try text(value, "content", part))
         case "NFC": return .nfc
         case "NFD": return .nfd
+        case "NFKC": return .nfkc
+        case "NFKD": return .nfkd
         case "Lowercase": return .lowercase
         case "Strip":
             return .strip(

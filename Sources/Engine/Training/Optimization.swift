@@ -32,7 +32,7 @@ extension LanguageModel {
                 return .weight(name)
             }
         }
-        let modules = linearLayers.map(\.path).filter { adapter.modules[$0] != nil }
+        let modules = adaptableLayers.map(\.path).filter { adapter.modules[$0] != nil }
         return modules.flatMap { [.a(module: $0), .b(module: $0)] }
             + adapter.savedModules.keys.sorted().map { .savedModule($0) }
     }
@@ -87,7 +87,8 @@ package struct Optimization {
     package init(_ model: LanguageModel, optimizer: AdamW, keepsMasterWeights: Bool) throws {
         self.optimizer = optimizer
         tensors = try model.trainedTensors()
-        let tied = model.configuration.tiesEmbeddings
+        // Under an adapter a tied head is frozen, or a saved module of its own.
+        let tied = model.configuration.tiesEmbeddings && model.adapter == nil
         gradients = ParameterGradients(
             trainable: tensors.map { ($0.name, model[$0].shape) },
             aliases: tied

@@ -8,7 +8,8 @@
 /// The sixteen values of 4-bit NormalFloat, ascending (QLoRA, arXiv:2305.14314, appendix E).
 const float *_Nonnull ek_nf4_table(void);
 
-/// absmax of each row, and codes `w · (127 / absmax)` rounded half to even; a zero row has zeros.
+/// absmax of each row, and codes `w · (127 · (1 / absmax))` rounded half to even, the scale rounded twice; a zero
+/// row has zeros.
 /// False where an element is not finite.
 bool ek_int8_quantize(
     const float *_Nullable w, long rows, long columns, int8_t *_Nullable codes,
