@@ -59,8 +59,7 @@ def main():
     if "--no-python-peers" not in sys.argv:
         python = peers.install("numpy", "torch", "threadpoolctl")
         stock = Worker([python, HERE / "peer.py"], 1)
-        # MKL takes its AVX2 path on AMD's CPUs; this asks for the AVX-512 one where the CPU has it.
-        tuned = Worker([python, HERE / "peer.py"], 1, MKL_ENABLE_INSTRUCTIONS="AVX512")
+        tuned = Worker([python, HERE / "peer.py"], 1, **peers.tuned_mkl())
         print(stock.greeting[0])
         contestants += [
             ("numpy", stock, "numpy"), ("PyTorch as installed", stock, "torch"), ("PyTorch, MKL on AVX-512", tuned, "torch")]

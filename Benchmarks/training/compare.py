@@ -5,7 +5,7 @@
 
 Builds our driver (swift build -c release --product training-bench), takes torch, transformers and peft from PyPI
 (Benchmarks/peers.py), and prints medians, spread and ratios. Peers run as installed, and again with MKL's AVX-512 path
-(MKL_ENABLE_INSTRUCTIONS), in bf16, and under bf16 autocast.
+(peers.tuned_mkl), in bf16, under bf16 autocast, and over bitsandbytes' NF4 and int8 weights on the CPU.
 """
 import argparse
 import json
@@ -55,6 +55,8 @@ def peer(size, mode, count):
     else:
         if mode.startswith("lora"):
             from peft import LoraConfig, get_peft_model
+            if "bnb" in mode:
+                quantize(model, mode)
             model = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM"))
         optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4, weight_decay=0.0)
         times = []
@@ -73,6 +75,29 @@ def peer(size, mode, count):
     print(json.dumps(result))
 
 
+def quantize(model, mode):
+    """The linear layers over bitsandbytes' weights, as transformers would load them, with f32 arithmetic."""
+    import bitsandbytes as bnb
+    import torch
+
+    four = mode.endswith("nf4")
+    for name, layer in list(model.model.layers.named_modules()):
+        if not isinstance(layer, torch.nn.Linear):
+            continue
+        if four:
+            made = bnb.nn.Linear4bit(layer.in_features, layer.out_features, bias=False, compute_dtype=torch.float32,
+                                     quant_type="nf4", compress_statistics=True)
+            made.weight = bnb.nn.Params4bit(layer.weight.data, requires_grad=False, quant_type="nf4",
+                                            compress_statistics=True)
+        else:
+            made = bnb.nn.Linear8bitLt(layer.in_features, layer.out_features, bias=False, has_fp16_weights=False,
+                                       threshold=6.0)
+            made.weight = bnb.nn.Int8Params(layer.weight.data.clone(), requires_grad=False, has_fp16_weights=False)
+        parent, _, leaf = name.rpartition(".")
+        setattr(model.model.layers.get_submodule(parent), leaf, made.to("cpu"))
+    model.is_loaded_in_4bit, model.is_loaded_in_8bit = four, not four
+
+
 def last_line(command, **extra):
     out = subprocess.run(
         command, env=peers.clean_environment(OMP_NUM_THREADS=THREADS, STUDY_THREADS=THREADS, HF_HUB_OFFLINE=1, TRANSFORMERS_VERBOSITY="error", **extra),
@@ -81,7 +106,7 @@ def last_line(command, **extra):
 
 
 def setup():
-    python = peers.install("torch", "transformers", "peft")
+    python = peers.install("torch", "transformers", "peft", "bitsandbytes")
     driver = os.environ.get("STUDY_TRAINING_BENCH")
     if not driver:
         subprocess.run(["swift", "build", "-c", "release", "--product", "training-bench"], cwd=peers.ROOT, check=True)
@@ -101,7 +126,7 @@ def main():
     if options.peer:
         return peer(options.peer[0], options.peer[1], int(options.peer[2]))
     python, driver = setup()
-    tuned = {"MKL_ENABLE_INSTRUCTIONS": "AVX512"}
+    tuned = peers.tuned_mkl()
 
     def ours(size, mode, count):
         return lambda: last_line([driver, size, mode, str(count)])
@@ -116,7 +141,8 @@ def main():
             "lora": {"ours f32": ours(size, "lora", n), "PEFT f32": theirs(size, "lora", n),
                      "PEFT f32, MKL AVX-512": theirs(size, "lora", n, **tuned), "PEFT bf16": theirs(size, "lora-bf16", n),
                      "PEFT autocast bf16": theirs(size, "lora-autocast", n), "ours bf16 storage": ours(size, "lora-bf16", n),
-                     "ours NF4": ours(size, "lora-nf4", n), "ours int8": ours(size, "lora-int8", n)},
+                     "ours NF4": ours(size, "lora-nf4", n), "bitsandbytes NF4": theirs(size, "lora-bnb-nf4", n),
+                     "ours int8": ours(size, "lora-int8", n), "bitsandbytes int8": theirs(size, "lora-bnb-int8", n)},
             "full": {"ours f32": ours(size, "full", n), "torch f32": theirs(size, "full", n),
                      "torch f32, MKL AVX-512": theirs(size, "full", n, **tuned)},
         }
