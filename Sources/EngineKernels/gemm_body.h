@@ -120,6 +120,11 @@ EK_INLINE void pack16(
     for (long p = 0; p < kc; p += 16) {
         long n = kc - p < 16 ? kc - p : 16;
         vf r[16];
+        if (dtype == EK_F32) {
+            EK_UNROLL for (int i = 0; i < 16; i++) {
+                __builtin_prefetch((const float *)x->data + (row + rows + i) * x->stride + k0 + p);
+            }
+        }
         EK_UNROLL for (int i = 0; i < 16; i++) {
             r[i] = i < rows ? load_elements(x, dtype, row + i, k0 + p, n) : (vf){0};
         }
