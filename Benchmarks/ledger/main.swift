@@ -9,10 +9,10 @@ let usage = """
     ledger-drill metrics ROOT COUNT [SERIES]   COUNT metrics in one run; seconds until all are in the ledger, and until sealed
     ledger-drill acknowledge ROOT COUNT        COUNT metrics, each acknowledged alone; median and 99th percentile in ms
     ledger-drill acknowledged ROOT             metrics for ever; prints each acknowledged count (to be killed)
-    ledger-drill list ROOT                     how long reading the newest 50, and all runs, takes
     ledger-drill fill ROOT RUNS POINTS         RUNS sealed runs with POINTS metrics in all
     ledger-drill open ROOT                     opens, captures the code, begins: the start-up of a run
     ledger-drill hash FILE                     SHA-256 of a file, MiB/s
+    ledger-drill hash-memory ANY               the same of bytes in the cache
     """
 
 func seconds(_ body: () throws -> Void) rethrows -> Double {

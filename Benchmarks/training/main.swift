@@ -128,6 +128,8 @@ var model = LanguageModel(configuration: size.configuration, using: &random)
 if mode.hasSuffix("-bf16") { model = model.converted(to: .bf16) }
 if mode.hasSuffix("-int8") { model = model.quantized(.int8) }
 if mode.hasSuffix("-nf4") { model = model.quantized(.nf4(doubleQuantization: true)) }
+/// Before anything is measured that no training does.
+var peak: Double?
 var fields: [(String, String)] = [("mode", "\"\(mode)\""), ("kernels", "\"\(kernelSetName)\"")]
 
 let vocabulary = size.configuration.vocabularySize
@@ -181,6 +183,20 @@ if mode == "hash" {
         ("activation_mb", "\(summary.peakActivationBytes >> 20)"),
         ("last_loss", "\(summary.finalLoss!)"),
     ]
+    peak = peakMegabytes()
+    // What each step pays for the digest of its state: updates with and without it, in turn.
+    var optimization = try Optimization(
+        model, optimizer: AdamW(learningRate: 1e-4), keepsMasterWeights: true)
+    var updates: [Bool: [Double]] = [:]
+    for round in 0..<22 {
+        let digesting = round % 2 == 0
+        let start = clock.now
+        _ = try optimization.update(&model, rate: 1e-4, clip: nil, digesting: digesting)
+        // The first of each touches the moments' pages.
+        if round > 1 { updates[digesting, default: []].append(seconds(since: start)) }
+    }
+    let digest = updates[true]!.sorted()[5] - updates[false]!.sorted()[5]
+    fields += [("state_digest_s", "\(digest)"), ("state_digest_share", "\(digest / median)")]
 }
-fields.append(("peak_mb", "\(peakMegabytes())"))
+fields.append(("peak_mb", "\(peak ?? peakMegabytes())"))
 print("{" + fields.map { "\"\($0.0)\": \($0.1)" }.joined(separator: ", ") + "}")

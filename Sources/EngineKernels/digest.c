@@ -5,7 +5,7 @@
 
 EK_DISPATCH(uint64_t, digest_block, (const unsigned char *p, ptrdiff_t count), (p, count))
 
-enum { block = 1 << 16 };
+enum { block = ek_digest_block_bytes };
 
 typedef struct {
     const unsigned char *bytes;

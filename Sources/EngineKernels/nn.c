@@ -129,8 +129,41 @@ void ek_softcap(float *x, long count, float cap) {
     ek_softcap_t arguments = {x, cap};
     spread((range_body)loops()->softcap, &arguments, count, 4, 16);
 }
+// Updated and digested block by block, while a block is in the cache: a second reading of a large state would take as
+// long as memory does.
+enum { adamwBlock = ek_digest_block_bytes / sizeof(float) };
+typedef struct { const ek_adamw_t *a; long first; uint64_t *parts; } adamw_job;
+static void adamwTask(void *context, long index) {
+    const adamw_job *job = context;
+    const ek_adamw_t *a = job->a;
+    long begin = (job->first + index) * adamwBlock;
+    long n = a->count - begin < adamwBlock ? a->count - begin : adamwBlock;
+    loops()->adamw(a, begin, begin + n);
+    const float *tensors[3] = {a->p, a->m, a->v};
+    for (int i = 0; i < 3; i++) {
+        job->parts[3 * index + i] =
+            ek_digest_block((const unsigned char *)(tensors[i] + begin), n * (long)sizeof(float));
+    }
+}
 void ek_adamw(const ek_adamw_t *a) {
-    spread((range_body)loops()->adamw, a, a->count, 4, 16);
+    if (a->digests == NULL) {
+        spread((range_body)loops()->adamw, a, a->count, 4, 16);
+        return;
+    }
+    uint64_t parts[3 * 256];
+    for (int i = 0; i < 3; i++) a->digests[i] = (uint64_t)a->count * sizeof(float);
+    long blocks = (a->count + adamwBlock - 1) / adamwBlock;
+    for (long first = 0; first < blocks; first += 256) {
+        long n = blocks - first < 256 ? blocks - first : 256;
+        adamw_job job = {a, first, parts};
+        // Waking the pool costs more than one block does.
+        if (n == 1) {
+            adamwTask(&job, 0);
+        } else {
+            ek_parallel(n, adamwTask, &job);
+        }
+        for (long j = 0; j < 3 * n; j++) a->digests[j % 3] = ek_mix(a->digests[j % 3], parts[j]);
+    }
 }
 
 typedef struct { const float *x; long count; double *partial; } square_job;

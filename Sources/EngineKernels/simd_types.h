@@ -60,6 +60,10 @@ int ek_variant(void);
 /// Makes the calling thread use a variant.
 void ek_inherit_variant(int variant);
 
+/// The bytes of which ek_digest takes the digest at once, and that of one such block.
+enum { ek_digest_block_bytes = 1 << 16 };
+uint64_t ek_digest_block(const unsigned char *p, ptrdiff_t count);
+
 /// Takes one more word into a digest (MurmurHash3's finalizer: its two odd factors).
 static inline uint64_t ek_mix(uint64_t digest, uint64_t word) {
     digest = (digest ^ word) * 0xff51afd7ed558ccdu;

@@ -4,6 +4,7 @@
 #include "KernelSupport.h"
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -23,10 +24,22 @@ static pid_t owner;
 
 int ks_socket(void) { return fd; }
 
-int64_t ks_now(void) {
+static int64_t nanoseconds(clockid_t clock) {
     struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
+    clock_gettime(clock, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+// The wall clock's time when it was first asked, and what has passed since: setting the clock meanwhile moves nothing.
+int64_t ks_now(void) {
+    static _Atomic int64_t beginning;
+    int64_t passed = nanoseconds(CLOCK_BOOTTIME), start = atomic_load_explicit(&beginning, memory_order_relaxed);
+    if (start == 0) {
+        int64_t found = nanoseconds(CLOCK_REALTIME) - passed;
+        // Of two threads that ask first, one decides.
+        start = atomic_compare_exchange_strong(&beginning, &start, found) ? found : start;
+    }
+    return start + passed;
 }
 
 // A cell may have closed the descriptor, or opened a file that got its number.

@@ -36,6 +36,33 @@ extension Run {
         }
     }
 
+    /// Trains a model to prefer the chosen answers and records every step, as ``train(_:on:with:_:arm:checkpointEvery:using:onStep:)``
+    /// does; accuracy and margin of the rewards too.
+    /// - Parameters:
+    ///   - reference: usually the model as it was before.
+    ///   - arm: names the series, and the checkpoints.
+    /// - Throws: what `trainDPO(_:reference:on:with:_:_:using:onStep:)` throws; ``RunError`` as above.
+    @discardableResult
+    public func trainDPO(
+        _ model: inout LanguageModel, reference: LanguageModel, on pairs: [PreferencePair],
+        with optimizer: AdamW, _ preference: PreferenceOptions = PreferenceOptions(),
+        _ options: TrainingOptions = TrainingOptions(), arm: String = "",
+        checkpointEvery: Int? = nil, using random: inout RandomStream,
+        onStep: (TrainingStep) throws -> Void = { _ in }
+    ) throws -> TrainingSummary {
+        try keeping(options, arm, checkpointEvery, &model, &random) {
+            model, options, random, each in
+            try Engine.trainDPO(
+                &model, reference: reference, on: pairs, with: optimizer, preference, options,
+                using: &random
+            ) { step in
+                record(step, arm: arm)
+                try onStep(step)
+                try each(step)
+            }
+        }
+    }
+
     private typealias Body = (
         inout LanguageModel, TrainingOptions, inout RandomStream,
         (TrainingStep) throws -> Void

@@ -8,9 +8,10 @@ internal import Provenance
 struct CheckCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check", abstract: "Compile a study's cells and run nothing.",
-        discussion:
-            "Of every input from another study it says which run it would be taken from, or why that study would run first."
-    )
+        discussion: """
+            Of every input from another study it says which run it would be taken from, or why that study would \
+            run first. It makes no ledger; what it compiled is kept in .study/cache for the run.
+            """)
 
     @Argument(help: "The study's Markdown file.", completion: .file(extensions: ["md"]))
     var file: String
@@ -30,7 +31,7 @@ struct CheckCommand: AsyncParsableCommand {
             let node = try StudyNode(file: file, study: study, arguments: [], seed: nil)
             try node.readInputs()
             let root = ledger ?? Ledger.root(for: file)
-            let ledger = try Ledger.open(under: root)
+            let ledger = try Ledger.openOrEmpty(root)
             let compiler = try await Compiler(
                 cache: try BuildCache(ledger.folder + "/cache"),
                 installation: try Installation())

@@ -73,6 +73,13 @@ extension Failures {
 }
 
 enum JSONOutput {
+    /// One object as text, keys in order.
+    static func line(_ object: [String: Any]) -> String {
+        let data = try? JSONSerialization.data(
+            withJSONObject: object, options: [.sortedKeys, .withoutEscapingSlashes])
+        return data.map { String(decoding: $0, as: UTF8.self) } ?? "{}"
+    }
+
     /// One object on one line, keys in order.
     static func print(_ object: [String: Any]) {
         let options: JSONSerialization.WritingOptions = [.sortedKeys, .withoutEscapingSlashes]

@@ -47,31 +47,6 @@ extension ProvenanceError {
     }
 }
 
-/// Rows under a head, columns as wide as their widest text.
-struct TextTable {
-    var head: [String]
-    var rows: [[String]] = []
-
-    var text: String {
-        var widths = head.map(\.count)
-        for row in rows {
-            for (place, text) in row.enumerated() { widths[place] = max(widths[place], text.count) }
-        }
-        var result = ""
-        for row in [head] + rows {
-            for (place, text) in row.enumerated() {
-                result += text
-                // The last column needs no blanks after it.
-                if place + 1 < row.count {
-                    result += String(repeating: " ", count: widths[place] - text.count + 2)
-                }
-            }
-            result += "\n"
-        }
-        return result
-    }
-}
-
 /// Prints text in one write; a listing of ten thousand runs is one call.
 func printAll(_ text: String) {
     FileHandle.standardOutput.write(Data(text.utf8))

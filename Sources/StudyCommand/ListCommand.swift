@@ -61,10 +61,13 @@ struct ListCommand: ParsableCommand {
             let (runs, total) = try options.openForReading().list(filter)
             switch format {
             case "csv": printAll(Self.csv(runs))
-            case "jsonl": printAll(runs.map { Self.line(Self.object($0)) + "\n" }.joined())
+            case "jsonl": printAll(runs.map { $0.json + "\n" }.joined())
             default: if !options.json { printAll(table(runs, total)) }
             }
-            if options.json { JSONOutput.print(["total": total, "runs": runs.map(Self.object)]) }
+            if options.json {
+                let list = runs.map(\.json).joined(separator: ",")
+                printAll("{\"runs\":[\(list)],\"total\":\(total)}\n")
+            }
         }
     }
 
@@ -96,9 +99,9 @@ struct ListCommand: ParsableCommand {
     /// A day ("2026-11-21"), a moment ("2026-11-21T08:00"), or a span back from now ("30m", "2h", "3d"),
     /// in UTC.
     static func moment(_ text: String, now: Timestamp) throws -> Timestamp {
-        let spans: [Character: Int64] = ["m": 60, "h": 3600, "d": 86400, "w": 604_800]
+        let spans: [Character: Double] = ["m": 60, "h": 3600, "d": 86400, "w": 604_800]
         if let unit = text.last.flatMap({ spans[$0] }), let count = Int64(text.dropLast()) {
-            return Timestamp(nanoseconds: now.nanoseconds - count * unit * 1_000_000_000)
+            return moment(seconds: Double(now.nanoseconds) * 1e-9 - Double(count) * unit)
         }
         let format = DateFormatter()
         format.timeZone = TimeZone(identifier: "UTC")
@@ -108,7 +111,7 @@ struct ListCommand: ParsableCommand {
         ] {
             format.dateFormat = pattern
             if let date = format.date(from: text) {
-                return Timestamp(nanoseconds: Int64(date.timeIntervalSince1970) * 1_000_000_000)
+                return moment(seconds: date.timeIntervalSince1970)
             }
         }
         throw ProvenanceError(
@@ -116,45 +119,20 @@ struct ListCommand: ParsableCommand {
             mend: "write 2026-11-21, 2026-11-21T08:00, 30m, 2h, 3d or 1w")
     }
 
+    /// Nanoseconds since 1970 reach from 1677 to 2262; what lies beyond is as good as the end.
+    private static func moment(seconds: Double) -> Timestamp {
+        let limit = 9_223_372_036.0
+        return Timestamp(nanoseconds: Int64(min(max(seconds, -limit), limit) * 1e9))
+    }
+
     private func table(_ runs: [RunSummary], _ total: Int) -> String {
         if runs.isEmpty {
             return total == 0 && study == nil && status.isEmpty && `where`.isEmpty
                 ? "No run yet. `study run FILE.md` makes the first.\n" : "No run fits.\n"
         }
-        var table = TextTable(head: [
-            "RUN", "BEGAN (UTC)", "STATUS", "TOOK", "STUDY", "COMMIT", "METRICS",
-        ])
-        for run in runs {
-            let commit =
-                run.commit.map { String($0.prefix(8)) } ?? (run.isDirty ? "none" : "no git")
-            table.rows.append([
-                run.shortID, run.began.text,
-                run.status.rawValue + (run.replayOf == nil ? "" : ", replay"),
-                span(run.began, run.ended), run.study, commit + (run.isDirty ? "+" : ""),
-                run.headline,
-            ])
-        }
         let more =
             total > runs.count ? "… and \(total - runs.count) more (--limit 0 for all)\n" : ""
-        return table.text + more
-    }
-
-    static func object(_ run: RunSummary) -> [String: Any] {
-        var object: [String: Any] = [
-            "id": run.id, "study": run.study, "title": run.title, "status": run.status.rawValue,
-            "began": run.began.iso8601, "seed": run.seed, "dirty": run.isDirty,
-            "metrics": run.headline,
-        ]
-        object["ended"] = run.ended?.iso8601
-        object["commit"] = run.commit
-        object["replay_of"] = run.replayOf
-        return object
-    }
-
-    static func line(_ object: [String: Any]) -> String {
-        let data = try? JSONSerialization.data(
-            withJSONObject: object, options: [.sortedKeys, .withoutEscapingSlashes])
-        return data.map { String(decoding: $0, as: UTF8.self) } ?? "{}"
+        return RunTable(runs, width: terminalWidth()).text + more
     }
 
     private static func csv(_ runs: [RunSummary]) -> String {
@@ -176,7 +154,7 @@ struct ListCommand: ParsableCommand {
 enum CSV {
     static func line(_ fields: [String]) -> String {
         fields.map { field in
-            field.contains { ",\"\n\r".contains($0) }
+            field.utf8.contains { [0x2C, 0x22, 0x0A, 0x0D].contains($0) }
                 ? "\"" + field.replacing("\"", with: "\"\"") + "\"" : field
         }.joined(separator: ",") + "\r\n"
     }

@@ -159,8 +159,8 @@ struct RunCommand: AsyncParsableCommand {
             object["failure"] =
                 [
                     "cell": outcome.study.cells[failure.cell].id, "reason": failure.reason.rawValue,
-                    "message": failure.message, "line": failure.place.line,
-                    "column": failure.place.column,
+                    "message": failure.message, "line": failure.place?.line ?? 0,
+                    "column": failure.place?.column ?? 0,
                 ] as [String: Any]
         }
         return object

@@ -131,7 +131,7 @@ struct ShowCommand: ParsableCommand {
             case "jsonl":
                 printAll(
                     points.map {
-                        ListCommand.line([
+                        JSONOutput.line([
                             "metric": series.name, "arm": series.arm, "cell": series.cell,
                             "step": $0.step,
                             "value": JSONOutput.number($0.value),
@@ -183,7 +183,9 @@ enum RunText {
         add("params", run.parameters.map { "\($0.name)=\($0.value)" }.joined(separator: " "))
         add("seal", run.seal.map { String($0.sha256.prefix(16)) + "…" })
         for failure in run.failures {
-            add("failure", "line \(failure.line): \(failure.message)")
+            let cell = run.cells.indices.contains(failure.cell) ? run.cells[failure.cell].id : ""
+            let place = failure.line > 0 ? "line \(failure.line)" : "cell \(cell)"
+            add("failure", "\(place): \(failure.message)")
         }
         for omission in run.code.omissions {
             add("left out", "\(omission.path), \(size(omission.size)): \(omission.reason)")

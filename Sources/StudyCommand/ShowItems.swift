@@ -111,7 +111,7 @@ struct ItemOptions: ParsableArguments {
                     ])
                 }.joined()
         case "jsonl":
-            return items.map { ListCommand.line(object($0)) + "\n" }.joined()
+            return items.map { JSONOutput.line(object($0)) + "\n" }.joined()
         default:
             if record.items.isEmpty { return "The run has no items.\n" }
             if items.isEmpty { return "No item fits (of \(record.items.count)).\n" }

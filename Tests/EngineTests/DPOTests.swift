@@ -96,4 +96,91 @@ import Testing
         let after = model.scores(of: [(pairs[0].prompt, pairs[0].chosen)])[0]
         #expect(after.logProbability > before.logProbability)
     }
+
+    private func tinyPairs() -> [PreferencePair] {
+        tinyExamples(10, seed: 4).map { example in
+            let prompt = example.labels.prefix { $0 == TrainingExample.ignored }.count
+            let answer = Array(example.tokens[prompt...])
+            return PreferencePair(
+                prompt: Array(example.tokens[..<prompt]), chosen: answer,
+                rejected: answer.reversed() + [7])
+        }
+    }
+
+    @Test(arguments: [false, true]) func `goes on from every step as if it had not stopped`(
+        full: Bool
+    ) throws {
+        let start = full ? tinyModel(tied: false) : try adapted(tinyModel(), dropout: 0.3)
+        let pairs = tinyPairs()
+        let optimizer = AdamW(learningRate: 1e-2, weightDecay: 0.1)
+        let preference = PreferenceOptions(beta: 0.2, likelihoodWeight: 0.1)
+        struct Killed: Error {}
+        func trained(
+            _ model: inout LanguageModel, _ random: inout RandomStream,
+            _ resumption: TrainingCheckpoint? = nil, killedAfter stop: Int? = nil, path: String = ""
+        ) throws -> (summary: TrainingSummary, digests: [UInt64]) {
+            var options = TrainingOptions(
+                epochs: 3, batchSize: 2, accumulation: 2, schedule: .cosine, warmupSteps: 2,
+                gradientClip: 1, resumption: resumption)
+            if stop != nil { options.checkpoints = (every: 1, path: path) }
+            var digests: [UInt64] = []
+            let summary = try trainDPO(
+                &model, reference: start, on: pairs, with: optimizer, preference, options,
+                using: &random
+            ) { step in
+                digests.append(step.stateDigest)
+                if step.number == stop { throw Killed() }
+            }
+            return (summary, digests)
+        }
+        try withTemporaryFolder { folder in
+            var whole = start
+            var random = RandomStream(seed: 5, name: "run")
+            let (summary, digests) = try trained(&whole, &random)
+            #expect(summary.steps == 9 && Set(digests).count == 9)
+            for stop in 1..<9 {
+                let path = folder + "/step-\(stop).safetensors"
+                var killed = start
+                var stream = RandomStream(seed: 5, name: "run")
+                #expect(throws: Killed.self) {
+                    try trained(&killed, &stream, killedAfter: stop, path: path)
+                }
+                let checkpoint = try TrainingCheckpoint(path)
+                #expect(checkpoint.step == stop && checkpoint.stateDigest == digests[stop - 1])
+                var resumed = start
+                var other = RandomStream(seed: 0, name: "overwritten by the checkpoint")
+                let rest = try trained(&resumed, &other, checkpoint)
+                #expect(rest.summary.losses == summary.losses)
+                #expect(rest.summary.gradientNorms == summary.gradientNorms)
+                #expect(rest.digests == Array(digests[stop...]))
+                #expect(try trainedBytes(resumed) == trainedBytes(whole))
+                #expect(other == random)
+            }
+        }
+    }
+
+    @Test(arguments: [
+        PreferenceOptions(beta: 0.2), PreferenceOptions(loss: .ipo),
+        PreferenceOptions(likelihoodWeight: 0.1),
+    ]) func `refuses a checkpoint of another loss`(other: PreferenceOptions) throws {
+        try withTemporaryFolder { folder in
+            var options = TrainingOptions(
+                batchSize: 5, checkpoints: (every: 1, path: folder + "/state.safetensors"))
+            func run(_ preference: PreferenceOptions, _ options: TrainingOptions) throws {
+                let base = tinyModel()
+                var model = base
+                var random = RandomStream(seed: 5, name: "run")
+                try trainDPO(
+                    &model, reference: base, on: tinyPairs(), with: AdamW(learningRate: 1e-3),
+                    preference, options, using: &random)
+            }
+            try run(PreferenceOptions(), options)
+            options.resumption = try TrainingCheckpoint(folder + "/state.safetensors")
+            try run(PreferenceOptions(), options)
+            let error = #expect(throws: TrainingError.self) { try run(other, options) }
+            #expect(
+                error?.description.hasPrefix("The checkpoint is not of this run: it was made by")
+                    == true)
+        }
+    }
 }

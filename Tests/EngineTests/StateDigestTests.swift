@@ -32,6 +32,52 @@ import Testing
         }
     }
 
+    @Test(arguments: [0, 1, 16_383, 16_384, 16_385, 100_000, 4_194_304 + 5])
+    func `an update gives the digests of what it wrote`(count: Int) {
+        let threads = ek_threads()
+        defer { ek_set_threads(threads) }
+        var random = RandomStream(seed: 4, name: "update")
+        let start = (0..<4).map { _ in
+            let part = (0..<1009).map { _ in abs(Float(random.normal())) }
+            var all: [Float] = []
+            while all.count < count { all += part }
+            return Array(all.prefix(count))
+        }
+        func updated(digesting: Bool) -> (tensors: [[Float]], digests: [UInt64]) {
+            var (p, m, v) = (start[0], start[2], start[3])
+            var digests: [UInt64] = [1, 2, 3]
+            var a = ek_adamw_t()
+            (a.count, a.gradientScale, a.beta1, a.beta2) = (count, 0.5, 0.9, 0.99)
+            (a.decay, a.stepSize, a.rootCorrection, a.epsilon) = (0.99, 0.01, 0.5, 1e-8)
+            start[1].withUnsafeBufferPointer { g in
+                p.withUnsafeMutableBufferPointer { p in
+                    m.withUnsafeMutableBufferPointer { m in
+                        v.withUnsafeMutableBufferPointer { v in
+                            digests.withUnsafeMutableBufferPointer { d in
+                                (a.p, a.g) = (p.baseAddress, g.baseAddress)
+                                (a.m, a.v) = (m.baseAddress, v.baseAddress)
+                                if digesting { a.digests = d.baseAddress }
+                                ek_adamw(&a)
+                            }
+                        }
+                    }
+                }
+            }
+            return ([p, m, v], digests)
+        }
+        let plain = updated(digesting: false).tensors
+        for threads in [1, 2, 3] {
+            ek_set_threads(Int32(threads))
+            let (tensors, digests) = updated(digesting: true)
+            #expect(tensors == plain)
+            #expect(
+                digests
+                    == tensors.map { tensor in
+                        tensor.withUnsafeBytes { ek_digest($0.baseAddress, $0.count) }
+                    })
+        }
+    }
+
     @Test func `any flipped bit, any swap of words, a longer row of zeros: another digest`() {
         let bytes = noise(70_000)
         var seen: Set<UInt64> = [digest(bytes)]

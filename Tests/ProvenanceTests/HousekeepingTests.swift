@@ -168,6 +168,27 @@ import Testing
         #expect(try names { $0.since = Timestamp(nanoseconds: .max) }.isEmpty)
         #expect(try names { $0.orderMetric = "loss" }.first == "0")
         #expect(try names { $0.limit = 2 } == ["7", "6"])
+        // A metric that is called by its name alone, by its arm with a dot or in brackets.
+        for name in ["refusal.after", "refusal[after]", "refusal"] {
+            #expect(
+                try names { $0.conditions = [try RunCondition("\(name) < 0.25")] } == [
+                    "2", "1", "0",
+                ], "\(name)")
+            #expect(try names { $0.orderMetric = name }.first == "0", "\(name)")
+        }
+        for name in ["refusal.before", "refusal[", "after", ".after", "refusal."] {
+            #expect(try names { $0.conditions = [try RunCondition("\(name) < 9")] }.isEmpty)
+        }
+        #expect(
+            try names {
+                $0.conditions = [try RunCondition("loss >= 6")]
+                $0.orderMetric = "loss"
+                $0.limit = 1
+            } == ["6"])
+        var both = RunFilter()
+        both.conditions = [try RunCondition("loss >= 6")]
+        both.limit = 1
+        #expect(try ledger.list(both).total == 2)
         var some = RunFilter()
         some.limit = 2
         #expect(try ledger.list(some).total == 8)

@@ -232,3 +232,40 @@ import Testing
         #expect(try headline(["nothing of that name"]).hasPrefix("refused[after]"))
     }
 }
+
+@Suite struct `What a replay can expect` {
+    private func differs(_ names: String...) -> [EnvironmentDifference] {
+        names.map { EnvironmentDifference(name: $0, first: "a", second: "b", weight: 50) }
+    }
+
+    @Test func `follows from the tier and from what is another here`() {
+        func expected(_ tier: String, _ differences: [EnvironmentDifference])
+            -> Provenance.Expectation
+        {
+            Provenance.Expectation(tier: tier, differences: differences)
+        }
+        let portable = "same bits (portable tier, whatever the CPU and the threads)"
+        for names in [
+            differs(), differs("cpu.model", "engine.kernels"), differs("engine.threads", "locale"),
+        ] {
+            #expect(
+                expected("portable", names)
+                    == Provenance.Expectation(rung: .sameBits, text: portable))
+        }
+        #expect(
+            expected("portable", differs("swift.version", "cpu.model", "engine.build"))
+                == Provenance.Expectation(
+                    rung: .different,
+                    text: "perhaps other bits: engine.build, swift.version changed since"))
+        #expect(
+            expected("blas", differs("locale"))
+                == Provenance.Expectation(
+                    rung: .sameBits, text: "same bits (blas tier, same CPU, BLAS core and threads)")
+        )
+        #expect(
+            expected("blas", differs("engine.threads", "cpu.model"))
+                == Provenance.Expectation(
+                    rung: .different,
+                    text: "perhaps other bits: the blas tier depends on cpu.model, engine.threads"))
+    }
+}

@@ -1,5 +1,6 @@
 // Each study in Fixtures/faults fails in one way; its last line says where and in which words:
-// `<!-- LINE:COLUMN MESSAGE -->`. Column 0 stands for a loop, which may be anywhere on its line.
+// `<!-- LINE:COLUMN MESSAGE -->`. Column 0 stands for a loop, which may be anywhere on its line; line 0 for a cell
+// that could not say where it was.
 
 import Foundation
 import Provenance
@@ -35,8 +36,15 @@ import Testing
         if place[1] > 0 { #expect(column == place[1]) }
         #expect(found.contains(message), "\(found)")
         // The excerpt is the Markdown's own line, under its number.
-        let source = text.split(separator: "\n", omittingEmptySubsequences: false)[line - 1]
-        #expect(run.errors.contains("\(line) | \(source)"))
+        if line > 0 {
+            let source = text.split(separator: "\n", omittingEmptySubsequences: false)[line - 1]
+            #expect(run.errors.contains("\(line) | \(source)"))
+        } else {
+            #expect(
+                run.errors.contains("\(name): error: in cell 'cell-1', lines 4 to 7: \(message)"),
+                "\(run.errors)")
+            #expect(!run.errors.contains(" | "))
+        }
 
         guard !name.hasPrefix("compile-") else { return }
         let id = try #require(run.json["run"] as? String)

@@ -110,6 +110,58 @@ import Testing
                 "  note.txt  by run \(second.record.id), use.md\n"))
     }
 
+    @Test func `two that start at once let it be made once`() throws {
+        // The other study waits until it is told to go on.
+        try folder.write(
+            Self.base.replacing(
+                "let run = Run.current",
+                with: """
+                    let run = Run.current
+                    FileManager.default.createFile(atPath: "begun", contents: nil)
+                    while !FileManager.default.fileExists(atPath: "go") { usleep(1000) }
+                    """), to: "base.md")
+        try folder.write(
+            Self.consumer.replacing("print(", with: "Swift.print("), to: "other.md")
+        func start(_ file: String) throws -> Process {
+            let process = Process()
+            process.executableURL = URL(fileURLWithPath: StudyProcess.products + "/study")
+            process.arguments = ["run", file]
+            process.currentDirectoryURL = URL(fileURLWithPath: folder.path)
+            let said = folder.path + "/said-" + file
+            _ = FileManager.default.createFile(atPath: said, contents: nil)
+            process.standardOutput = FileHandle(forWritingAtPath: said)
+            process.standardError = FileHandle(forWritingAtPath: said)
+            try process.run()
+            return process
+        }
+        func said(_ file: String) -> String {
+            (try? String(contentsOfFile: folder.path + "/said-" + file, encoding: .utf8)) ?? ""
+        }
+        let first = try start("use.md")
+        #expect(
+            waited {
+                FileManager.default.fileExists(atPath: folder.path + "/begun") || !first.isRunning
+            }, "\(said("use.md"))")
+        let second = try start("other.md")
+        #expect(
+            waited {
+                said("other.md").contains(
+                    "another `study` is making it; waiting for that run's end")
+                    || !second.isRunning
+            }, "\(said("other.md"))")
+        #expect(second.isRunning, "\(said("other.md"))")
+        try folder.write("", to: "go")
+        first.waitUntilExit()
+        second.waitUntilExit()
+        #expect(first.terminationStatus == 0, "\(said("use.md"))")
+        #expect(second.terminationStatus == 0, "\(said("other.md"))")
+        let bases = try runs(of: "base.md")
+        #expect(bases.count == 1)
+        #expect(said("other.md").contains("run \(bases[0].id) of base.md made it"))
+        let left = try FileManager.default.contentsOfDirectory(atPath: folder.path + "/.study")
+        #expect(!left.contains { $0.hasSuffix(".lock") }, "\(left)")
+    }
+
     @Test func `an input is not made where the parameter that stands for it is given`() throws {
         try folder.write(
             """

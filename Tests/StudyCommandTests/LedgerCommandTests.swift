@@ -135,6 +135,12 @@ import Testing
         #expect((some["runs"] as? [[String: Any]])?.map { $0["id"] as? String } == [runs.ids[1]])
         let parameter = try runs.study("list", "--where", "factor = 1", "--json").json
         #expect(parameter["total"] as? Int == 2)
+        for (time, count) in [
+            ("1h", 3), ("2999-01-01", 0), ("2001-01-01T08:00", 3), ("999999999999w", 3),
+        ] {
+            #expect(
+                try runs.study("list", "--since", time, "--json").json["total"] as? Int == count)
+        }
         let sorted = try runs.study("list", "--sort", "last", "--limit", "1", "--json").json
         #expect(sorted["total"] as? Int == 3 && (sorted["runs"] as? [Any])?.count == 1)
         let csv = try runs.study("list", "--format", "csv").output
@@ -179,6 +185,11 @@ import Testing
         #expect(text.hasPrefix("Three runs\n") && text.hasSuffix("the seal holds\n"), "\(text)")
         let csv = try runs.study("show", id, "--metric", "curve", "--format", "csv").output
         #expect(csv.hasPrefix("metric,arm,cell,step,value\r\ncurve,,0,0,0.0\r\ncurve,,0,1,2.0\r\n"))
+        let lines = try runs.study("show", id, "--metric", "curve", "--format", "jsonl").output
+            .split(separator: "\n").map {
+                try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any]
+            }
+        #expect(lines.map { $0?["value"] as? Double } == [0, 2, 4, 6])
         #expect(try runs.study("show", id, "--output").output == "factor 2.0\n")
     }
 

@@ -117,6 +117,24 @@ private func first(_ process: StudyProcess) -> (
         #expect(outputs.contains { $0["kind"] as? String == "digest" })
     }
 
+    @Test(arguments: ["scalar", "avx2"])
+    func `on what stands for another machine, what was expected holds`(kernels: String) throws {
+        let environment = ["STUDY_KERNELS": kernels]
+        let replay = try planted.study(
+            "replay", planted.run, "--json", "--threads", "3", environment: environment)
+        #expect(replay.status == 0, "\(replay.errors)")
+        let facts = (replay.json["environment"] as? [[String: Any]] ?? []).compactMap {
+            $0["name"] as? String
+        }
+        #expect(facts.contains("engine.kernels") && facts.contains("engine.threads"), "\(facts)")
+        let text = try planted.study(
+            "replay", planted.run, "--threads", "3", environment: environment
+        ).output
+        let words = "expected: same bits (portable tier, whatever the CPU and the threads)\n"
+        #expect(text.hasPrefix(words), "\(text)")
+        #expect(text.hasSuffix("\(words)that held\n"), "\(text)")
+    }
+
     @Test(arguments: PlantedReplay.all) func `is found where it left`(case planted: PlantedReplay)
         throws
     {
@@ -128,6 +146,26 @@ private func first(_ process: StudyProcess) -> (
         #expect(found.cell == planted.cell, "\(found.text)")
         #expect(found.step == planted.step, "\(found.text)")
         #expect(planted.words.isEmpty || found.text.contains(planted.words), "\(found.text)")
+    }
+
+    @Test func `is told on one screen: where, the facts that differ, and that the promise broke`()
+        throws
+    {
+        let text = try planted.study(
+            "replay", planted.run, "--threads", "1",
+            environment: ["PLANT": "float ulp@77", "STUDY_KERNELS": "scalar"]
+        ).output
+        let lines = text.split(separator: "\n")
+        #expect(lines.count < 40, "\(text)")
+        let place = try #require(lines.firstIndex(of: "first difference"))
+        #expect(
+            lines[place + 1].wholeMatch(
+                of:
+                    #/  cell walk \(line \d+\), step 77: metric single\[float\]: [0-9.]+ recorded, [0-9.]+ found \(1 ulp of Float\)/#
+            ) != nil, "\(text)")
+        #expect(text.contains("environment differs, likeliest cause first\n"), "\(text)")
+        #expect(text.contains("  engine.kernels: "), "\(text)")
+        #expect(lines.suffix(2).last == "that did not hold", "\(text)")
     }
 
     @Test func `keys and blanks of a JSON file are equal in canonical form`() throws {
@@ -201,6 +239,50 @@ private func first(_ process: StudyProcess) -> (
         #expect(shown.contains("first difference\n  cell walk (line "), "\(shown)")
     }
 
+    @Test func `another thread count in the blas tier`() throws {
+        let folder = try TemporaryFolder("blas")
+        try folder.write(
+            """
+            ```swift
+            //| id: product
+            let run = Run.current
+            var chance = run.random("matrices")
+            func matrix(_ rows: Int, _ columns: Int) -> Tensor {
+                Tensor((0..<rows * columns).map { _ in chance.normal() }, shape: [rows, columns])
+            }
+            // m, n and k at which OpenBLAS, cut among two threads, was seen to give other bits on one core or other.
+            for (step, (m, n, k)) in [(64, 64, 64), (128, 96, 333), (33, 512, 700), (300, 300, 300)].enumerated() {
+                let c = matmul(matrix(m, k), matrix(k, n))
+                run.record("sum of products", c.sum(), step: step)
+            }
+            ```
+            """, to: "blas.md")
+        let run = try StudyProcess(
+            ["run", "blas.md", "--tier", "blas", "--threads", "2", "--json"], in: folder.path)
+        guard run.status == 0, let id = run.json["run"] as? String else {
+            // No OpenBLAS here: the tier says so itself.
+            #expect(run.errors.contains("OpenBLAS"), "\(run.errors)")
+            return
+        }
+        let same = try StudyProcess(["replay", id, "--json"], in: folder.path)
+        #expect(same.status == 0, "\(same.output)")
+        let replay = try StudyProcess(["replay", id, "--json", "--threads", "1"], in: folder.path)
+        let environment = (replay.json["environment"] as? [[String: Any]] ?? []).compactMap {
+            $0["name"] as? String
+        }
+        #expect(environment.contains("engine.threads"), "\(environment)")
+        #expect(
+            (replay.json["expected"] as? String)?.contains(
+                "the blas tier depends on engine.threads")
+                == true)
+        // Whether the bits differ is OpenBLAS's affair (its build, its core); where they do, the place is named.
+        if replay.status != 0 {
+            #expect(replay.status == 4)
+            #expect(first(replay).kind == "metric" && first(replay).cell == "product")
+            #expect(first(replay).step != nil, "\(first(replay).text)")
+        }
+    }
+
     @Test func `--bisect stops there and computes the step again from the last checkpoint`() throws
     {
         let path = planted.folder.path + "/hidden.txt"
@@ -269,6 +351,74 @@ private func first(_ process: StudyProcess) -> (
         #expect(spot.status == 1)
         #expect(spot.errors.contains("has stored no training checkpoints.\n"))
         #expect(spot.errors.contains("mend:  train with `run.train(…, checkpointEvery: 100)`"))
+    }
+}
+
+@Suite struct `A preference training` {
+    private static let study = """
+        ---
+        seed: 5
+        ---
+        ```swift
+        //| id: prefer
+        import Glibc
+        let run = Run.current
+        let astray = getenv("ASTRAY").flatMap { Int(String(cString: $0)) }
+        var random = run.random("model")
+        let base = LanguageModel(
+            configuration: ModelConfiguration(
+                vocabularySize: 40, hiddenSize: 24, intermediateSize: 40, layerCount: 1, headCount: 2),
+            standardDeviation: 0.2, using: &random)
+        var pairs = (0..<8).map { (i: Int) -> PreferencePair in
+            let word = Int32(i)
+            return PreferencePair(prompt: [1, word + 2], chosen: [word + 12, 3], rejected: [word + 22])
+        }
+        if let astray { pairs[astray - 1].chosen[0] += 1 }
+        var model = base
+        try model.attach(LoRA(rank: 2, alpha: 4), using: &random)
+        let summary = try run.trainDPO(
+            &model, reference: base, on: pairs, with: AdamW(learningRate: 0.01), PreferenceOptions(beta: 0.5),
+            TrainingOptions(batchSize: 1, shuffles: false), arm: "dpo", checkpointEvery: 3, using: &random)
+        run.claim("it ran", holds: summary.steps == 8, evidence: "\\(summary.steps) steps")
+        ```
+        """
+
+    @Test func `is recorded, replayed in parts, and its first false step is found`() throws {
+        let folder = try TemporaryFolder("preference")
+        try folder.write(Self.study, to: "prefer.md")
+        let run = try StudyProcess(["run", "prefer.md", "--json"], in: folder.path)
+        #expect(run.status == 0, "\(run.errors)")
+        let id = try #require(run.json["run"] as? String)
+        let record = try Ledger.openForReading(folder.path).run(id, points: true)
+        #expect(record.digests.map(\.step) == Array(1...8))
+        #expect(
+            record.artifacts.map(\.name).map { ($0 as NSString).lastPathComponent } == [
+                "3.safetensors", "6.safetensors", "8.safetensors",
+            ])
+        #expect(
+            Set(record.series.map(\.name)) == [
+                "loss", "gradient norm", "preference accuracy", "preference margin",
+            ])
+
+        let whole = try StudyProcess(["replay", id, "--threads", "1", "--json"], in: folder.path)
+        #expect(whole.status == 0 && whole.json["verdict"] as? String == "same bits")
+        let parts = try StudyProcess(["replay", id, "--spot", "9", "--json"], in: folder.path)
+        #expect(parts.status == 0, "\(parts.output) \(parts.errors)")
+        #expect(
+            (parts.json["remarks"] as? [String])?.first?.hasPrefix("3 of 3 segments computed again")
+                == true)
+
+        for step in [1, 5, 8] {
+            let environment = ["ASTRAY": "\(step)"]
+            let replay = try StudyProcess(
+                ["replay", id, "--json"], in: folder.path, environment: environment)
+            #expect(replay.status == 4)
+            #expect(first(replay).kind == "digest" && first(replay).cell == "prefer")
+            #expect(first(replay).step == step, "\(first(replay).text)")
+            let spot = try StudyProcess(
+                ["replay", id, "--spot", "9", "--json"], in: folder.path, environment: environment)
+            #expect(spot.status == 4 && first(spot).step == step, "\(first(spot).text)")
+        }
     }
 }
 

@@ -31,9 +31,11 @@ public struct AdamW: Sendable, Hashable {
     ///   - time: t, 1 at the first update.
     ///   - rate: η.
     ///   - gradientScale: what g is multiplied by first.
+    ///   - digests: Room for three: the digests of parameter, mean and square as they are then.
     func update(
         _ parameter: UnsafeMutablePointer<Float>, gradient: Tensor, mean: inout Tensor,
-        square: inout Tensor, time: Int, rate: Double, gradientScale: Float
+        square: inout Tensor, time: Int, rate: Double, gradientScale: Float,
+        digests: UnsafeMutablePointer<UInt64>? = nil
     ) {
         var a = ek_adamw_t()
         (a.count, a.p, a.g) = (gradient.count, parameter, gradient.floats)
@@ -42,6 +44,7 @@ public struct AdamW: Sendable, Hashable {
         a.stepSize = Float(rate / (1 - Self.power(beta1, time)))
         a.rootCorrection = Float((1 - Self.power(beta2, time)).squareRoot())
         a.epsilon = Float(epsilon)
+        a.digests = digests
         mean.withUnsafeMutableFloats { m in
             square.withUnsafeMutableFloats { v in
                 (a.m, a.v) = (m.baseAddress, v.baseAddress)

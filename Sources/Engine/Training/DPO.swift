@@ -70,6 +70,9 @@ public struct PreferenceOptions: Sendable {
         self.loss = loss
         self.likelihoodWeight = likelihoodWeight
     }
+
+    /// What a resumption must share: another loss would go on to another model.
+    var outline: String { "\(loss) beta \(beta) likelihood \(likelihoodWeight)" }
 }
 
 /// Trains a model to prefer the chosen answers, held to a reference that does not change.
@@ -96,8 +99,8 @@ public func trainDPO(
     let references = reference.scores(
         of: pairs.flatMap { [($0.prompt, $0.chosen), ($0.prompt, $0.rejected)] })
     var run = try TrainingRun(
-        &model, rowCount: pairs.count, kind: "preference \(preference.loss)", optimizer: optimizer,
-        options: options, random: &random)
+        &model, rowCount: pairs.count, kind: "preference \(preference.outline)",
+        optimizer: optimizer, options: options, random: &random)
     var rope = RotaryTables(model.configuration)
     rope.extend(
         to: pairs.map { $0.prompt.count + max($0.chosen.count, $0.rejected.count) }.max() ?? 0)

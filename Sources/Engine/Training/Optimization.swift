@@ -83,6 +83,9 @@ package struct Optimization {
     package internal(set) var masters: [Int: Tensor] = [:]
     /// Updates made.
     package internal(set) var step = 0
+    /// Of each tensor, the digests of what the last update wrote: the tensor itself (its f32 copy, where it is of half
+    /// precision), mean and square. Empty before the first.
+    private(set) var digests: [[UInt64]] = []
 
     package init(_ model: LanguageModel, optimizer: AdamW, keepsMasterWeights: Bool) throws {
         self.optimizer = optimizer
@@ -101,10 +104,11 @@ package struct Optimization {
     }
 
     /// Clips and applies what has collected, and empties it.
+    /// - Parameter digesting: fills in ``digests``, which costs little while the tensors are in the cache.
     /// - Returns: the gradient's norm before clipping.
     /// - Throws: ``TrainingError`` with reason `.nonFiniteGradient`; the model is then as it was.
     package mutating func update(
-        _ model: inout LanguageModel, rate: Double, clip: Double?
+        _ model: inout LanguageModel, rate: Double, clip: Double?, digesting: Bool = true
     ) throws -> Double {
         gradients.foldAliases()
         let norm = gradients.norm()
@@ -116,14 +120,20 @@ package struct Optimization {
         // PyTorch's clip_grad_norm_: the 1e-6 keeps a zero norm from dividing.
         if let clip { scale = Float(min(1, clip / (norm + 1e-6))) }
         step += 1
+        digests = digesting ? tensors.map { _ in [0, 0, 0] } : []
         for (i, tensor) in tensors.enumerated() {
             let gradient = gradients.gradient(tensor.name)!
             func apply(_ parameter: inout Tensor) {
                 parameter.withUnsafeMutableFloats { p in
                     guard let p = p.baseAddress else { return }
-                    optimizer.update(
-                        p, gradient: gradient, mean: &means[i], square: &squares[i], time: step,
-                        rate: rate, gradientScale: scale)
+                    var found: [UInt64] = [0, 0, 0]
+                    found.withUnsafeMutableBufferPointer { found in
+                        optimizer.update(
+                            p, gradient: gradient, mean: &means[i], square: &squares[i], time: step,
+                            rate: rate, gradientScale: scale,
+                            digests: digesting ? found.baseAddress : nil)
+                    }
+                    if digesting { digests[i] = found }
                 }
             }
             if masters[i] != nil {

@@ -14,12 +14,9 @@ enum StateDigest {
         step: Int, tokenCount: Int, salt: UInt32, random: RandomStream,
         tensors: some Sequence<(UInt64, Tensor)>
     ) -> UInt64 {
-        var sum: UInt64 = 0
-        for (name, tensor) in tensors { sum &+= of(words: [name, of(tensor)]) }
-        return of(words: [
-            UInt64(step), UInt64(tokenCount), UInt64(salt), random.seed, of(random.name),
-            random.draws, sum,
-        ])
+        of(
+            step: step, tokenCount: tokenCount, salt: salt, random: random,
+            digests: tensors.lazy.map { ($0, of($1)) })
     }
 
     static func of(_ text: String) -> UInt64 {
@@ -27,7 +24,20 @@ enum StateDigest {
         return text.withUTF8 { ek_digest($0.baseAddress, $0.count) }
     }
 
-    private static func of(_ tensor: Tensor) -> UInt64 {
+    /// - Parameter digests: The digest of each tensor's name, and the tensor's own.
+    static func of(
+        step: Int, tokenCount: Int, salt: UInt32, random: RandomStream,
+        digests: some Sequence<(UInt64, UInt64)>
+    ) -> UInt64 {
+        var sum: UInt64 = 0
+        for (name, digest) in digests { sum &+= of(words: [name, digest]) }
+        return of(words: [
+            UInt64(step), UInt64(tokenCount), UInt64(salt), random.seed, of(random.name),
+            random.draws, sum,
+        ])
+    }
+
+    static func of(_ tensor: Tensor) -> UInt64 {
         tensor.withUnsafeBytes { ek_digest($0.baseAddress, $0.count) }
     }
 
@@ -47,16 +57,18 @@ extension Optimization {
 }
 
 extension TrainingRun {
-    /// The digest of the state as it is now.
+    /// The digest of the state as the last update left it.
     func stateDigest(_ model: LanguageModel) -> UInt64 {
         let all = optimization.tensors.indices.lazy.flatMap { i in
-            let state = [
-                model[optimization.tensors[i]], optimization.means[i], optimization.squares[i],
-            ]
-            return zip(stateNames[i], state + (optimization.masters[i].map { [$0] } ?? []))
+            let tensor = model[optimization.tensors[i]]
+            let updated = optimization.digests[i]
+            // What the update wrote is an f32 tensor itself, else its copy.
+            let own = tensor.dtype == .f32 ? updated[0] : StateDigest.of(tensor)
+            let master = optimization.masters[i] == nil ? [] : [updated[0]]
+            return zip(stateNames[i], [own, updated[1], updated[2]] + master)
         }
         return StateDigest.of(
             step: optimization.step, tokenCount: tokenCount, salt: salt, random: random,
-            tensors: all)
+            digests: all)
     }
 }

@@ -151,6 +151,7 @@ typedef struct {
     float stepSize;                            // learningRate / (1 - beta1^t)
     float rootCorrection;                      // √(1 - beta2^t)
     float epsilon;
+    uint64_t *_Nullable digests;               // [3] or NULL: ek_digest of p, m and v as they are afterwards
 } ek_adamw_t;
 void ek_adamw(const ek_adamw_t *_Nonnull a);
 

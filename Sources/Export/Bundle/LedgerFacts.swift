@@ -55,7 +55,7 @@ extension RunFacts {
                 verdicts[index].detail = words
             }
         }
-        addPatches(root)
+        addPatches(Ledger.sourceRoot(of: try ledger.run(id), ledgerRoot: root))
     }
 
     private mutating func addPatches(_ root: String) {

@@ -43,7 +43,7 @@ enum ReviewerReadme {
             """
         if let failure = run.failure {
             out +=
-                "The run ended in cell `\(plan.cellName(failure.cell))`, line \(failure.line): \(failure.message)\n\n"
+                "The run ended in cell `\(plan.cellName(failure.cell))`\(failure.line > 0 ? ", line \(failure.line)" : ""): \(failure.message)\n\n"
         }
         out += "## What is here\n\n| file | what it is |\n|---|---|\n"
         out += "| `\(BundleLayout.safe(run.study))` | the study as run |\n"

@@ -61,9 +61,18 @@ struct CellModule: Sendable {
     /// Tells the kernel that the cell's own code is through, and not left by `exit`.
     private static let end = "Study.Run.reachedEnd()\n"
 
+    /// How the compiler and the debug information call a study. `#sourceLocation` takes no escapes back, and what is
+    /// said with the name is read line by line: signs that would end a text or a line are others there.
+    static func compilerName(_ path: String) -> String {
+        guard path.contains(where: { $0 == "\"" || $0 == "\\" || $0.isNewline }) else {
+            return path
+        }
+        return String(
+            path.map { $0 == "\"" ? "″" : $0 == "\\" ? "∖" : $0.isNewline ? "␤" : $0 })
+    }
+
     private static func directive(_ file: String, _ line: Int) -> String {
-        let escaped = file.map { $0 == "\"" || $0 == "\\" ? "\\\($0)" : String($0) }.joined()
-        return "#sourceLocation(file: \"\(escaped)\", line: \(line))\n"
+        "#sourceLocation(file: \"\(file)\", line: \(line))\n"
     }
 
     /// Each expression stands on its own line and in its own column, so that what the compiler and the

@@ -64,6 +64,7 @@ package struct Compiler: Sendable {
         _ study: StudyFile, sourceName: String, through last: Int? = nil,
         progress: (@Sendable (_ cell: Int?, _ done: Int, _ total: Int) -> Void)? = nil
     ) async throws -> Program {
+        let sourceName = CellModule.compilerName(sourceName)
         let modules = CellModule.all(of: study, sourceName: sourceName, through: last)
         guard modules.contains(where: { $0.entry != nil }) else {
             throw StudyError(
@@ -163,8 +164,10 @@ package struct Compiler: Sendable {
         // `import Foundation` in a cell must bring its library: the objects say which they need.
         let autolink = draft + "/autolink"
         let list = draft + "/objects"
-        try objects.map { "\"\($0)\"" }.joined(separator: "\n").write(
-            toFile: list, atomically: false, encoding: .utf8)
+        // Between the quotes of such a file a backslash takes the next character as it is.
+        try objects.map { object in
+            "\"" + object.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\""
+        }.joined(separator: "\n").write(toFile: list, atomically: false, encoding: .utf8)
         let extracted = try await Tool.run(
             toolchain.root + "/bin/swift-autolink-extract", objects + ["-o", autolink])
         guard extracted.status == 0 else {
@@ -175,10 +178,11 @@ package struct Compiler: Sendable {
         let linked = try await Tool.run(
             toolchain.clang,
             [
-                "-shared", "-fuse-ld=lld", "-o", draft + "/study.so", "@\(list)", "@\(autolink)",
+                // Relative: the linker takes each % in the path for a digit that it may choose.
+                "-shared", "-fuse-ld=lld", "-o", "study.so", "@\(list)", "@\(autolink)",
                 "-L", toolchain.runtime, "-Wl,-rpath,\(toolchain.runtime)", "-Wl,--as-needed",
                 "-Wl,--unresolved-symbols=ignore-all",
-            ] + Self.wrapped.map { "-Wl,--wrap=\($0)" })
+            ] + Self.wrapped.map { "-Wl,--wrap=\($0)" }, in: draft)
         guard linked.status == 0 else {
             throw BuildError(
                 .compilerFailed, "The compiled cells could not be linked.",

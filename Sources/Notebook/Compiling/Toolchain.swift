@@ -77,13 +77,17 @@ enum Tool {
         let errors: String
     }
 
+    /// - Parameter folder: Where it is to stand, if not where we do.
     /// - Throws: ``BuildError`` with reason `.compilerFailed` where it cannot be started.
-    static func run(_ path: String, _ arguments: [String]) async throws -> Result {
+    static func run(_ path: String, _ arguments: [String], in folder: String? = nil) async throws
+        -> Result
+    {
         do {
             // 64 MiB: a compiler's complaints are shorter, and memory stays bounded if not.
             let result = try await Subprocess.run(
                 .path(FilePath(path)), arguments: Arguments(arguments),
-                environment: .inherit.updating(["LC_ALL": "C"]), output: .string(limit: 64 << 20),
+                environment: .inherit.updating(["LC_ALL": "C"]),
+                workingDirectory: folder.map { FilePath($0) }, output: .string(limit: 64 << 20),
                 error: .string(limit: 64 << 20))
             let status: Int32 =
                 switch result.terminationStatus {

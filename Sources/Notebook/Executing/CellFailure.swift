@@ -13,14 +13,14 @@ package struct CellFailure: Error, Sendable, Equatable {
     package var cell: Int
     package var reason: Reason
     package var message: String
-    /// Where in the study; the cell's first line where nothing nearer is known.
-    package var place: SourcePlace
+    /// Where in the study; nil where the cell is all that is known, as of one that was killed from outside.
+    package var place: SourcePlace?
     /// Other places of the study on the way there, innermost first.
     package var calledFrom: [SourcePlace] = []
     package var mend = ""
 
     package init(
-        cell: Int, reason: Reason, message: String, place: SourcePlace,
+        cell: Int, reason: Reason, message: String, place: SourcePlace?,
         calledFrom: [SourcePlace] = [], mend: String = ""
     ) {
         self.cell = cell
@@ -35,9 +35,13 @@ package struct CellFailure: Error, Sendable, Equatable {
     package func rendered(_ study: StudyFile) -> String {
         // An error's further lines (where, mend) come after the excerpt.
         let lines = message.split(separator: "\n", maxSplits: 1)
-        var text = Diagnostic(
-            path: study.path, place: place, message: String(lines.first ?? ""), mend: mend
-        ).rendered(excerptFrom: study.text)
+        var first = String(lines.first ?? "")
+        if place == nil, study.cells.indices.contains(cell) {
+            let cell = study.cells[cell]
+            first = "in cell '\(cell.id)', lines \(cell.firstLine) to \(cell.lastLine): \(first)"
+        }
+        var text = Diagnostic(path: study.path, place: place, message: first, mend: mend)
+            .rendered(excerptFrom: study.text)
         if lines.count > 1 { text += "\n\(lines[1])" }
         for caller in calledFrom.prefix(8) {
             text +=
@@ -62,12 +66,11 @@ struct RawFailure {
 }
 
 extension CellFailure {
-    /// Finds the place with `llvm-symbolizer`; without one, the cell is named and its first line.
+    /// Finds the place with `llvm-symbolizer`; without one, the cell is named and its lines.
     init(
         _ raw: RawFailure, in study: StudyFile, sourceName: String, library: String,
         toolchain: Toolchain
     ) async {
-        let cell = study.cells[raw.cell]
         var trace: [Symbolizer.Place] = []
         // Where a dynamic library was loaded by another name, the file is still ours.
         let frames = raw.frames.filter { $0.object == library || $0.object.hasSuffix("/study.so") }
@@ -84,20 +87,12 @@ extension CellFailure {
             callers.append(place)
         }
         self.init(
-            cell: raw.cell, reason: raw.reason, message: raw.message,
-            place: places.first ?? Self.start(of: cell), calledFrom: callers)
+            cell: raw.cell, reason: raw.reason, message: raw.message, place: places.first,
+            calledFrom: callers)
         if raw.reason == .trap || raw.reason == .signal {
             message = Self.trapMessage(raw, trace)
             if message.contains("failed to allocate") { reason = .memory }
         }
-    }
-
-    /// The first line of the cell's code, its options skipped.
-    private static func start(of cell: Cell) -> SourcePlace {
-        let lines = StudyText.lines(of: cell.source)
-        let code = lines.firstIndex { !$0.hasPrefix("//") && !$0.allSatisfy(\.isWhitespace) } ?? 0
-        let indent = lines[code].prefix { $0.isWhitespace }.count
-        return SourcePlace(line: cell.firstLine + code, column: indent + 1)
     }
 
     private static func trapMessage(_ raw: RawFailure, _ trace: [Symbolizer.Place]) -> String {

@@ -74,7 +74,7 @@ package final class Session {
     ) throws {
         self.study = study
         self.program = program
-        self.sourceName = sourceName
+        self.sourceName = CellModule.compilerName(sourceName)
         self.compiler = compiler
         self.limits = limits
         self.observer = observer

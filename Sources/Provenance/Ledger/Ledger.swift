@@ -35,19 +35,13 @@ package final class Ledger: Sendable {
     /// - Throws: ``ProvenanceError`` with reason `.cannotOpen`, `.readOnly`, `.diskFull`, `.corrupted`,
     ///   `.notALedger` or `.newerLedger`.
     package static func open(under root: String) throws -> Ledger {
-        try makeFolder((root == "/" ? "" : root) + "/.study")
-        // In full: cells are loaded from below it by a process that stands elsewhere.
-        let folder = realPath((root == "/" ? "" : root) + "/.study")
+        let folder = try makeOwnFolder(under: root)
         let path = folder + "/ledger.sqlite"
         // Two runs that start in a fresh repository at once would both make the tables.
         let lock = Glibc.open(folder + "/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
         if lock < 0 { throw cannotWrite(folder + "/lock") }
         defer { close(lock) }
         flock(lock, LOCK_EX)
-        if access(folder + "/.gitignore", F_OK) != 0 {
-            // So that no `git status` and no snapshot shows what lies here.
-            try Data("*\n".utf8).write(to: URL(fileURLWithPath: folder + "/.gitignore"))
-        }
         if access(path, F_OK) == 0, access(path, W_OK) != 0 { throw cannotWrite(path) }
         var configuration = Configuration()
         configuration.busyMode = .timeout(patience)
@@ -68,6 +62,35 @@ package final class Ledger: Sendable {
             }
             if superseded { throw newer(path) }
             if !complete { try migrator.migrate(queue) }
+            return Ledger(folder: folder, queue: queue)
+        }
+    }
+
+    /// Makes `root/.study`, and in it what keeps Git from looking.
+    /// - Returns: Its path in full: cells are loaded from below it by a process that stands elsewhere.
+    private static func makeOwnFolder(under root: String) throws -> String {
+        try makeFolder((root == "/" ? "" : root) + "/.study")
+        let folder = realPath((root == "/" ? "" : root) + "/.study")
+        // So that no `git status` and no snapshot shows what lies here.
+        let ignore = folder + "/.gitignore"
+        if access(ignore, F_OK) != 0 {
+            let file = Glibc.open(ignore, O_WRONLY | O_CREAT | O_CLOEXEC, 0o644)
+            if file < 0 { throw cannotWrite(ignore) }
+            defer { close(file) }
+            if Glibc.write(file, "*\n", 2) != 2 { throw cannotWrite(ignore) }
+        }
+        return folder
+    }
+
+    /// The ledger in `root/.study`, or where there is none an empty one in memory: for whoever looks and records
+    /// nothing. The folder is made all the same, for what is compiled.
+    package static func openOrEmpty(_ root: String) throws -> Ledger {
+        let path = (root == "/" ? "" : root) + "/.study/ledger.sqlite"
+        if access(path, F_OK) == 0 { return try openForReading(root) }
+        let folder = try makeOwnFolder(under: root)
+        return try rethrowing(path) {
+            let queue = try DatabaseQueue()
+            try Migrations.migrator.migrate(queue)
             return Ledger(folder: folder, queue: queue)
         }
     }

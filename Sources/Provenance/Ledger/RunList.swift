@@ -58,17 +58,44 @@ package struct RunCondition: Sendable, Hashable {
     /// SQL over `r` (the run), with its arguments.
     var sql: (String, StatementArguments) {
         let op = comparison == .notEqual ? "<>" : comparison.rawValue
-        let metric = """
-            EXISTS (SELECT 1 FROM series s WHERE s.run = r.number
-                AND (s.name = ? OR s.name || '.' || s.arm = ? OR s.name || '[' || s.arm || ']' = ?)
-                AND s.last_value \(op) ?)
-            """
         let parameter = """
             EXISTS (SELECT 1 FROM parameter p WHERE p.run = r.number AND p.name = ?
                 AND \(Double(value) == nil ? "p.value" : "CAST(p.value AS REAL)") \(op) ?)
             """
         guard let number = Double(value) else { return (parameter, [name, value]) }
-        return ("(\(metric) OR \(parameter))", [name, name, name, number, name, number])
+        let series = SeriesName(name)
+        // From the index by name to the runs: a look at each run's series costs four times as much.
+        let metric =
+            "r.number IN (SELECT run FROM series WHERE \(series.sql) AND last_value \(op) ?)"
+        return (
+            "(\(metric) OR \(parameter))", series.arguments + [number] + [name, number]
+        )
+    }
+}
+
+/// What people may mean by a metric's name: the metric, or the metric and its arm as "refusal.after" or
+/// "refusal[after]".
+private struct SeriesName {
+    /// SQL over `series`.
+    var sql = "(name = ?"
+    var arguments: StatementArguments
+
+    init(_ text: String) {
+        arguments = [text]
+        var pairs: [(Substring, Substring)] = []
+        for dot in text.indices where text[dot] == "." {
+            pairs.append((text[..<dot], text[text.index(after: dot)...]))
+        }
+        if text.hasSuffix("]") {
+            for bracket in text.indices where text[bracket] == "[" {
+                pairs.append((text[..<bracket], text[text.index(after: bracket)...].dropLast()))
+            }
+        }
+        for (name, arm) in pairs {
+            sql += " OR name = ? AND arm = ?"
+            arguments += [String(name), String(arm)]
+        }
+        sql += ")"
     }
 }
 
@@ -115,8 +142,14 @@ extension Ledger {
             let names = filter.statuses.map { "'\($0.rawValue)'" }.joined(separator: ", ")
             conditions.append("(s.status IN (\(names))\(unsealed ? " OR s.status IS NULL" : ""))")
         }
-        let selection = conditions.isEmpty ? "" : "WHERE " + conditions.joined(separator: " AND ")
+        // The runs that pass are found once, for their number and for the list.
         let tables = "FROM run r LEFT JOIN seal s ON s.run = r.number"
+        var common: [String] = []
+        if !conditions.isEmpty {
+            common.append(
+                "hit(number) AS MATERIALIZED (SELECT r.number \(tables) WHERE \(conditions.joined(separator: " AND ")))"
+            )
+        }
         let direction = filter.isReversed ? ("ASC", "DESC") : ("DESC", "ASC")
         var order: String
         switch filter.order {
@@ -125,33 +158,41 @@ extension Ledger {
         case .study: order = "r.study \(direction.1), r.number DESC"
         case .status: order = "s.status \(direction.1), r.number DESC"
         }
-        if filter.orderMetric != nil {
-            order = """
-                (SELECT m.last_value FROM series m WHERE m.run = r.number AND (m.name = ?
-                    OR m.name || '.' || m.arm = ? OR m.name || '[' || m.arm || ']' = ?)
-                    ORDER BY m.id DESC LIMIT 1) \(direction.1) NULLS LAST, r.number DESC
-                """
+        var measured = ""
+        if let metric = filter.orderMetric.map({ SeriesName($0) }) {
+            // Of each run the series that came last: SQLite takes the other columns from the row with the maximum.
+            common.append(
+                "measured(run, value, newest) AS MATERIALIZED (SELECT run, last_value, max(id) FROM series WHERE \(metric.sql) GROUP BY run)"
+            )
+            arguments += metric.arguments
+            measured = "LEFT JOIN measured m ON m.run = r.number"
+            order = "m.value \(direction.1) NULLS LAST, r.number DESC"
         }
+        let with = common.isEmpty ? "" : "WITH " + common.joined(separator: ", ")
+        let source =
+            conditions.isEmpty
+            ? tables
+            : "FROM hit JOIN run r ON r.number = hit.number LEFT JOIN seal s ON s.run = r.number"
+        let counted = "(SELECT count(*) FROM \(conditions.isEmpty ? "run" : "hit"))"
         // What SQL cannot judge must not be cut off by its LIMIT.
         let limit =
             unsealed && !(filter.statuses.contains(.running) && filter.statuses.contains(.lost))
             ? nil : filter.limit
         return try read { db in
-            let total =
-                try Int.fetchOne(
-                    db, sql: "SELECT count(*) \(tables) \(selection)", arguments: arguments) ?? 0
-            var all = arguments
-            if let metric = filter.orderMetric { all += [metric, metric, metric] }
             let cursor = try Row.fetchCursor(
                 db,
                 sql: """
-                    SELECT r.number, r.id, r.study, r.title, s.status, r.began, s.ended, r.commit_id,
-                        r.snapshot IS NOT NULL, r.seed, r.replay_of, r.imported IS NOT NULL, s.headline
-                    \(tables) \(selection) ORDER BY \(order) LIMIT \(limit ?? -1)
-                    """, arguments: all)
+                    \(with) SELECT r.number, r.id, r.study, r.title, s.status, r.began, s.ended, r.commit_id,
+                        r.snapshot IS NOT NULL, r.seed, r.replay_of, r.imported IS NOT NULL, s.headline,
+                        \(counted)
+                    \(source) \(measured) ORDER BY \(order) LIMIT \(limit ?? -1)
+                    """, arguments: arguments)
             var runs: [RunSummary] = []
             var hidden = 0
+            // Without a row there is nothing to count: no list is asked for with a limit of nought.
+            var total = 0
             while let row = try cursor.next() {
+                total = row[13]
                 let sealed: String? = row[4]
                 let status =
                     try sealed.flatMap(RunStatus.init) ?? Self.unsealedStatus(db, run: row[0])

@@ -30,6 +30,8 @@ package final class RunWriter: Sendable {
     let keepsInputs: Bool
     let headline: [String]
     let state: Mutex<State>
+    /// When the run began, by the wall clock, and what ``passedNow()`` said then.
+    private let began: (wall: Int64, passed: Int64)
     private let clock: Mutex<Clock?>
 
     /// Rows gathered before a transaction: large enough that its cost vanishes (about 10 µs against
@@ -75,6 +77,7 @@ package final class RunWriter: Sendable {
         root = opening.code.root ?? parent(of: ledger.folder)
         // Without Git nothing else holds what a replay needs.
         headline = opening.headline
+        began = (opening.began.nanoseconds, passedNow())
         keepsInputs = opening.code.commit == nil && opening.code.snapshot == nil
         state = Mutex(State())
         clock = Mutex(nil)
@@ -185,6 +188,10 @@ package final class RunWriter: Sendable {
 
     func stopClock() { clock.withLock { $0?.timer.cancel() } }
 
+    /// The time of this moment: the wall clock's at the beginning, and what has passed since. A clock that is set
+    /// while the run goes on changes neither its length nor the order of its times.
+    func time() -> Int64 { began.wall + passedNow() - began.passed }
+
     func check(_ state: borrowing State) throws {
         if let broken = state.broken { throw broken }
         if state.sealed {
@@ -248,6 +255,13 @@ package final class RunWriter: Sendable {
             state.withLock { $0.broken = $0.broken ?? error }
         } catch {}
     }
+}
+
+/// Nanoseconds since the machine was started, its sleep included. Corresponds to `clock_gettime(CLOCK_BOOTTIME)`.
+func passedNow() -> Int64 {
+    var time = timespec()
+    clock_gettime(CLOCK_BOOTTIME, &time)
+    return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
 }
 
 /// Nanoseconds of a clock that nobody can set back. Corresponds to `clock_gettime(CLOCK_MONOTONIC)`.

@@ -78,7 +78,7 @@ extension RunWriter {
                     uniqueKeysWithValues: state.open.indices.map {
                         (state.open[$0].row, state.open[$0].hasher.digest())
                     }) : nil
-            let time = Timestamp.now.nanoseconds
+            let time = self.time()
             let sha256 = try ledger.write { db in
                 for input in changed {
                     try db.execute(

@@ -33,7 +33,7 @@ package struct Restoration: Sendable {
     ///
     /// An input is taken from the commit or snapshot, else from the object store, else linked from
     /// where it lay, and only with the digest on record.
-    /// - Parameter root: The repository, or the folder that holds the ledger.
+    /// - Parameter root: The folder that holds the ledger.
     /// - Throws: ``ProvenanceError`` with reason `.incomplete`, naming everything missing or changed.
     package static func lay(
         out run: RunRecord, of ledger: Ledger, root: String, into folder: String
@@ -42,9 +42,8 @@ package struct Restoration: Sendable {
     {
         try makeFolder(folder)
         _ = try ledger.layOutSource(of: run, root: root, into: folder)
-        // A study outside the root keeps its name; its folder is not ours to rebuild.
-        let name = run.study.hasPrefix("/") ? (run.study as NSString).lastPathComponent : run.study
-        let study = folder + "/" + name
+        let root = Ledger.sourceRoot(of: run, ledgerRoot: root)
+        let study = folder + "/" + name(of: run, in: root)
         try makeFolder(parent(of: study))
         try? FileManager.default.removeItem(atPath: study)
         try Data(run.text.utf8).write(to: URL(fileURLWithPath: study))
@@ -65,6 +64,14 @@ package struct Restoration: Sendable {
                     "put the recorded files back, or start a new run; a replay takes no other data")
         }
         return Restoration(folder: folder, study: study)
+    }
+
+    /// The study's place in the tree. One that lay neither beside the ledger nor in a repository keeps its name; its
+    /// folder is not ours to rebuild.
+    private static func name(of run: RunRecord, in root: String) -> String {
+        guard run.study.hasPrefix("/") else { return run.study }
+        return relativePath(realPath(run.study), to: realPath(root))
+            ?? (run.study as NSString).lastPathComponent
     }
 
     /// Nil where the input is there, else what is wrong with it.

@@ -55,8 +55,27 @@ extension Ledger {
         }
     }
 
+    /// The folder that stands for a run's root: where the ledger lies beside the code, that; where it was named by
+    /// `--ledger`, the repository that the study lay in, or the one around the working directory, whichever has what
+    /// ran.
+    /// - Parameter root: The folder that holds the ledger.
+    package static func sourceRoot(of run: RunRecord, ledgerRoot root: String) -> String {
+        guard let commit = run.code.snapshot ?? run.code.commit else { return root }
+        var candidates = [root]
+        if run.study.hasPrefix("/") { candidates.append(parent(of: run.study)) }
+        candidates.append(FileManager.default.currentDirectoryPath)
+        for candidate in candidates {
+            if let repository = try? Repository(containing: candidate),
+                repository.contains(commit: commit)
+            {
+                return candidate == root ? root : realPath(repository.root)
+            }
+        }
+        return root
+    }
+
     /// Writes the tree that a run ran on below `folder`.
-    /// - Parameter root: The repository, or the folder that holds the ledger.
+    /// - Parameter root: The folder that holds the ledger.
     /// - Returns: False where the run had none: the study is all there is.
     /// - Throws: ``ProvenanceError`` with reason `.git` where its commit is nowhere.
     package func layOutSource(of run: RunRecord, root: String, into folder: String) throws -> Bool {
@@ -70,6 +89,7 @@ extension Ledger {
             ).map { ($0[0] as String, $0[1] as String, $0[2] as Bool) }
         }
         if files.isEmpty {
+            let root = Self.sourceRoot(of: run, ledgerRoot: root)
             try Checkout.write(commit: commit, of: root, into: folder)
             return true
         }

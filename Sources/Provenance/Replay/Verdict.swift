@@ -143,7 +143,11 @@ package struct ReplayVerdict: Sendable, Equatable {
             }
         }
         lines.append("expected: \(expectation.text)")
-        if rung > expectation.rung { lines.append("that did not hold") }
+        if rung > expectation.rung {
+            lines.append("that did not hold")
+        } else if expectation.rung != .different {
+            lines.append("that held")
+        }
         return lines.joined(separator: "\n")
     }
 }

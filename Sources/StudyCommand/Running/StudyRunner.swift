@@ -196,8 +196,7 @@ final class StudyRunner {
         } catch {
             end = .failed(
                 CellFailure(
-                    cell: 0, reason: .recorder, message: "\(error)",
-                    place: SourcePlace(line: study.cells.first?.firstLine ?? 1)))
+                    cell: 0, reason: .recorder, message: "\(error)", place: nil))
         }
         var outcome = try seal(writer, end, study, recorder, seconds: RunView.now() - began)
         outcome.cells = Set(program.units.map(\.cell))
@@ -239,7 +238,7 @@ final class StudyRunner {
             outcome.failure = found
             failure = RunFailure(
                 cell: found.cell, reason: found.reason.rawValue, message: found.message,
-                line: found.place.line, column: found.place.column)
+                line: found.place?.line ?? 0, column: found.place?.column ?? 0)
         }
         let sealed = try writer.seal(outcome.status, failure: failure)
         outcome.status = sealed.status

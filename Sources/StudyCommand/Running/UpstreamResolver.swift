@@ -133,7 +133,17 @@ final class UpstreamResolver {
         _ upstream: StudyNode, key: String, of node: StudyNode, _ entry: InputEntry
     ) async throws -> RunRecord {
         if let run = found[key] { return run }
-        let candidate = try reusable(upstream)
+        var candidate = try reusable(upstream)
+        // Held until the run is made; whoever wants the same meanwhile waits, and takes it.
+        var lock: MakingLock?
+        if candidate.run == nil {
+            lock = try await MakingLock.take(key, in: ledger.folder) {
+                view.note(
+                    "input \(entry.name): another `study` is making it; waiting for that run's end")
+            }
+            candidate = try reusable(upstream)
+        }
+        defer { lock?.release() }
         view.note(Self.sentence(entry, upstream, candidate))
         if let run = candidate.run {
             found[key] = run
