@@ -125,7 +125,7 @@ func trainedHash(
 
 var random = RandomStream(seed: 1, name: "benchmark")
 var model = LanguageModel(configuration: size.configuration, using: &random)
-if mode.hasSuffix("-bf16") { model = model.converted(to: .bf16) }
+if mode.hasSuffix("-bf16") || mode == "generate-int8" { model = model.converted(to: .bf16) }
 if mode.hasSuffix("-int8") { model = model.quantized(.int8) }
 if mode.hasSuffix("-nf4") { model = model.quantized(.nf4(doubleQuantization: true)) }
 /// Before anything is measured that no training does.
