@@ -18,6 +18,12 @@ needed=(
     git:git
 )
 
+# what reports typeset formulas with; without it they show their TeX
+wanted=(
+    node:nodejs
+    /usr/share/javascript/katex/katex.js:libjs-katex
+)
+
 present() {
     case $1 in
     /*) [ -e "$1" ] ;;
@@ -52,6 +58,28 @@ if [ ${#missing[@]} -gt 0 ]; then
         exit 1
     fi
     rm -f "$log"
+fi
+
+missing=()
+for entry in "${wanted[@]}"; do
+    present "${entry%%:*}" || missing+=("${entry##*:}")
+done
+# Asked for once: what is not to be had is not missed.
+asked=$(dirname "$0")/../.build/setup-asked
+if [ ${#missing[@]} -gt 0 ] && [ ! -e "$asked" ]; then
+    mkdir -p "$(dirname "$asked")" && touch "$asked"
+    command_line="apt-get install -y --no-install-recommends ${missing[*]}"
+    elevate=none
+    if [ "$(id -u)" = 0 ]; then
+        elevate=""
+    elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
+        elevate="sudo -n"
+    fi
+    echo "setup: for formulas in reports, which show their TeX without: ${missing[*]}"
+    if [ "$elevate" = none ] ||
+        ! { $elevate apt-get update && $elevate env DEBIAN_FRONTEND=noninteractive $command_line; } >/dev/null 2>&1; then
+        echo "setup: not installed; they are not needed to go on (sudo $command_line)"
+    fi
 fi
 
 if ! command -v swift >/dev/null 2>&1; then

@@ -136,7 +136,10 @@ extension Chart {
                 lines += zip(grid.x, row).map { "\($0) \(y) \(Self.number($1))" }
                 lines.append("")
             }
-            lines += ["EOD", "set cblabel \(Self.quoted(grid.label))", "unset grid"]
+            lines += [
+                "EOD", "set cblabel \(Self.quoted(grid.label))", "unset grid",
+                "set autoscale noextend",
+            ]
             lines.append("set palette defined (0 '#b2182b', 0.5 '#f7f7f7', 1 '#2166ac')")
             plots.append("$grid using 1:2:3 with image notitle")
         }

@@ -1,5 +1,5 @@
-// `study replay BUNDLE`: verifies and unpacks, then either locks this same program up with the bag and
-// has it replay there, or, under --no-sandbox, lays out the files and runs them here.
+// `study replay BUNDLE`: verifies and unpacks, then either locks this same program up with the bag
+// (BundleReplay+Sandbox.swift), or, under --no-sandbox, lays out the files and runs them here.
 
 internal import ArgumentParser
 internal import Export
@@ -35,9 +35,9 @@ struct BundleReplayOptions: ParsableArguments {
 
     @OptionGroup var archive: ArchiveOptions
 
-    /// Set where this program runs inside the sandbox that it made.
-    @Flag(help: .hidden)
-    var inside = false
+    /// Set where this program runs inside a sandbox that it made.
+    @Option(help: .hidden)
+    var inside: InsideSandbox?
 
     func validate() throws {
         if let maxTime, Size.seconds(maxTime) == nil {
@@ -75,9 +75,10 @@ struct BundleReplay {
         ArchiveFormat(path: word) != nil || access(word, F_OK) == 0
     }
 
-    private var view: RunView { RunView(usesErrorStream: json) }
+    var view: RunView { RunView(usesErrorStream: json) }
 
     func run() async throws {
+        if let part = options.inside { return try await runInside(part) }
         let scratch = try makeScratch()
         defer { if !keep { Self.remove(scratch) } }
         do {
@@ -156,190 +157,22 @@ struct BundleReplay {
     private func replayHere(
         _ contents: BundleContents, _ found: [String: String], _ scratch: String
     ) async throws {
-        if !options.inside {
-            view.note(
-                "without sandbox: the bundle's code runs as you, with your files and your network")
-        }
-        let root = scratch + "/replay"
-        let ledger = try Ledger.open(under: root)
-        let report = try ledger.importRuns(from: contents.rows)
-        guard let id = report.imported.first, report.imported.count == 1 else {
-            let reason = report.refused.first?.value ?? "it holds \(report.imported.count) runs"
-            throw ExportError(
-                .bundle, "The bundle's rows are not those of one run: \(reason).",
-                where: contents.rows, mend: "get the bundle again from its author")
-        }
-        let original = try ledger.run(id, points: true)
-        if !options.inside {
-            view.note(
-                "expected: \(Replayer.expectation(original, threads: threads).text)")
-        }
-        let restored = try contents.lay(out: original, into: root, found: found)
-        contents.lend(original.artifacts, to: ledger.objects)
-        let verdict = try await Replayer(
-            ledger: ledger, root: root, view: view, threads: threads,
-            memory: options.maxMemory.flatMap(Size.bytes)
-        ).replay(original, in: restored)
+        view.note(
+            "without sandbox: the bundle's code runs as you, with your files and your network")
+        let replay = try BundledRun(
+            contents, root: scratch + "/replay", view: view, threads: threads,
+            memory: options.maxMemory.flatMap(Size.bytes))
+        view.note("expected: \(Replayer.expectation(replay.original, threads: threads).text)")
+        let verdict = try await replay.replayer.replay(
+            replay.original, in: try replay.layOut(found))
         if json {
             var object = verdict.json
             object["bundle"] = bundle
-            object["sandbox"] = options.inside
-            if options.inside { object["text"] = verdict.text }
+            object["sandbox"] = false
             JSONOutput.print(object)
         } else {
             print(verdict.text)
         }
         if !verdict.holds { throw ExitCode(ExitStatus.replayDiverged) }
-    }
-
-    // MARK: In the sandbox
-
-    /// Where things are seen inside.
-    private enum Inside {
-        static let bag = "/replay/bundle"
-        static let inputs = "/replay/inputs"
-        static let work = "/replay/work"
-    }
-
-    private func replayInSandbox(
-        _ contents: BundleContents, _ found: [String: String], _ scratch: String
-    ) async throws {
-        let installation = try Installation()
-        let toolchain = try await Toolchain.find(cache: try BuildCache(scratch + "/facts"))
-        let work = scratch + "/work"
-        try FileManager.default.createDirectory(
-            atPath: work, withIntermediateDirectories: false)
-        let inspection = BundleInspection(contents.verification)
-        var readable = Set(installation.files + [toolchain.root]).sorted().map {
-            Sandbox.Mount($0)
-        }
-        readable.append(Sandbox.Mount(contents.bag, at: Inside.bag))
-        for (sha256, path) in found.sorted(by: { $0.key < $1.key }) {
-            readable.append(Sandbox.Mount(realPath(path), at: Inside.inputs + "/" + sha256))
-        }
-        var sandbox = Sandbox(
-            writable: Sandbox.Mount(work, at: Inside.work), readable: readable,
-            limits: limits(inspection))
-        sandbox.programs = [toolchain.root + "/bin"]
-        sandbox.locale = inspection?.locale ?? sandbox.locale
-        view.note(
-            "sandbox: no network, nothing of yours to be seen; at most \(Words.seconds(sandbox.limits.seconds)), \(Words.bytes(Int64(sandbox.limits.memory))) of memory, \(Words.bytes(Int64(sandbox.limits.disk))) of disk"
-        )
-        var program = [Installation.ownPath, "replay", Inside.bag, "--no-sandbox", "--inside"]
-        program += ["--scratch", Inside.work, "--json"]
-        if !found.isEmpty { program += ["--inputs", Inside.inputs] }
-        if let threads { program += ["--threads", "\(threads)"] }
-        var answer: [UInt8] = []
-        var shown = ShownOutput(limit: sandbox.limits.output, descriptor: json ? 2 : 1)
-        let end = try sandbox.run(program) { isError, bytes in
-            if isError {
-                shown.add(bytes)
-            } else if answer.count < 64 << 20 {
-                answer += bytes
-            }
-        }
-        shown.finish()
-        try tell(end, answer, sandbox.limits)
-    }
-
-    private func limits(_ inspection: BundleInspection?) -> Sandbox.Limits {
-        let installed = UInt64(sysconf(Int32(_SC_PHYS_PAGES))) * UInt64(getpagesize())
-        // A slower machine, and the time to compile.
-        let seconds = inspection?.seconds.map { max(600, $0 * 20 + 300) } ?? 3600
-        let disk = UInt64(max(0, inspection?.totalBytes ?? 0)) * 3 + 8 << 30
-        return Sandbox.Limits(
-            seconds: options.maxTime.flatMap(Size.seconds) ?? seconds,
-            memory: options.maxMemory.flatMap(Size.bytes) ?? installed / 4 * 3,
-            disk: options.maxDisk.flatMap(Size.bytes) ?? disk)
-    }
-
-    /// The last word: the verdict that came out of the sandbox, or why there is none.
-    private func tell(_ end: SandboxEnd, _ answer: [UInt8], _ limits: Sandbox.Limits) throws {
-        switch end {
-        case .interrupted:
-            throw ExportError(
-                .stopped, "The replay was stopped by Ctrl-C.", where: bundle, mend: "start it again"
-            )
-        case .stopped(let reason):
-            throw ExportError(
-                .stopped, "The replay was ended: the bundle's code \(reason).", where: bundle,
-                mend:
-                    "`study inspect` shows what it would run; --max-time, --max-memory and --max-disk allow more"
-            )
-        case .exited(let status):
-            let line = answer.split(separator: 10).last.map { Data($0) } ?? Data()
-            let object = (try? JSONSerialization.jsonObject(with: line)) as? [String: Any] ?? [:]
-            guard let text = object["text"] as? String, let holds = object["holds"] as? Bool,
-                status == (holds ? ExitStatus.success : ExitStatus.replayDiverged)
-            else {
-                // Why, it has said itself.
-                let known = [
-                    ExitStatus.studyFailed, ExitStatus.wrongUsage, ExitStatus.bundleRefused,
-                ]
-                if json {
-                    JSONOutput.print([
-                        "error": object["error"] as? String ?? "the replay ended without a verdict",
-                        "status": Int(known.contains(status) ? status : ExitStatus.studyFailed),
-                    ])
-                }
-                FileHandle.standardError.write(
-                    Data("no verdict: the replay in the sandbox ended with status \(status)\n".utf8)
-                )
-                throw ExitCode(known.contains(status) ? status : ExitStatus.studyFailed)
-            }
-            if json {
-                var object = object
-                object["text"] = nil
-                object["bundle"] = bundle
-                JSONOutput.print(object)
-            } else {
-                print(ShownOutput.harmless(text))
-            }
-            if !holds { throw ExitCode(ExitStatus.replayDiverged) }
-        }
-    }
-}
-
-/// What a stranger's code prints, as it reaches the terminal: whole lines, no control characters, and
-/// not without end.
-struct ShownOutput {
-    private var left: Int
-    private let descriptor: Int32
-    private var line: [UInt8] = []
-
-    init(limit: Int, descriptor: Int32) {
-        left = limit
-        self.descriptor = descriptor
-    }
-
-    mutating func add(_ bytes: [UInt8]) {
-        line += bytes
-        guard let last = line.lastIndex(of: 10) ?? (line.count > 1 << 14 ? line.count - 1 : nil)
-        else { return }
-        show(Array(line[...last]))
-        line.removeSubrange(...last)
-    }
-
-    mutating func finish() {
-        if !line.isEmpty { show(line + [10]) }
-        line = []
-    }
-
-    private mutating func show(_ bytes: [UInt8]) {
-        guard left > 0 else { return }
-        left -= bytes.count
-        var text = Self.harmless(String(decoding: bytes, as: UTF8.self))
-        if left <= 0 { text += "\n(more output is not shown)\n" }
-        FileHandle(fileDescriptor: descriptor).write(Data(text.utf8))
-    }
-
-    /// Without the characters that a terminal obeys; lines and tabs stay.
-    static func harmless(_ text: String) -> String {
-        String(
-            String.UnicodeScalarView(
-                text.unicodeScalars.map {
-                    ($0.value < 0x20 && $0.value != 10 && $0.value != 9)
-                        || (0x7f...0x9f).contains($0.value) ? "\u{fffd}" : $0
-                }))
     }
 }

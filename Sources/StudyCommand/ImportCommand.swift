@@ -27,11 +27,13 @@ struct ImportCommand: ParsableCommand {
             let report = try read()
             if options.json {
                 JSONOutput.print([
-                    "imported": report.imported, "known": report.known, "refused": report.refused,
+                    "imported": report.imported, "upstream": report.upstream,
+                    "known": report.known, "refused": report.refused,
                     "objects": report.objects, "missing": report.missing.values.reduce(0, +),
                 ])
             } else {
                 for id in report.imported { print("imported  \(id)") }
+                for id in report.upstream { print("upstream  \(id): its rows") }
                 for (id, reason) in report.refused.sorted(by: { $0.key < $1.key }) {
                     print("refused   \(id): \(reason)")
                 }

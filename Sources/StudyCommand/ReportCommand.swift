@@ -49,7 +49,10 @@ struct ReportCommand: ParsableCommand {
             let version = StudyCommand.configuration.version
             let html =
                 try runs.count == 1
-                ? HTMLReport(runs[0], version: version).html()
+                ? HTMLReport(
+                    runs[0], version: version,
+                    drawings: Drawings(broughtWith: runs[0].id, to: ledger)
+                ).html()
                 : ComparisonReport(runs, version: version).html()
             let path =
                 output ?? "artifacts/report-" + runs.map(\.shortID).joined(separator: "-") + ".html"

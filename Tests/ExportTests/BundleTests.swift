@@ -194,6 +194,10 @@ import Provenance
         #expect(try !items(options).contains("a restricted answer"))
         #expect(try items(options).contains(ReleasePolicy.hash("a restricted answer")))
         #expect(try items(options).contains("refused"))
+        // An imported run has hashes where its texts were; they leave as they came.
+        let hash = ReleasePolicy.hash("a restricted answer")
+        #expect(ReleasePolicy.hash(hash) == hash)
+        #expect(ReleasePolicy.hash(hash.uppercased()) != hash)
         options.completions = true
         #expect(try items(options).contains("a restricted answer"))
     }
@@ -205,7 +209,7 @@ import Provenance
         var run = Sample.run()
         run.outputs = [
             .init(
-                cell: 1, stream: "stdout",
+                cell: 1, stream: .standardOutput,
                 bytes: Array("saved to /home/ada/x by Ada Example\n".utf8))
         ]
         run.command = ["study", "run", "/home/ada/lab/mini/studies/mini.md"]

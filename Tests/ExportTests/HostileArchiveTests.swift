@@ -210,3 +210,132 @@ import Provenance
         #expect(throws: ExportError.self) { try BundleVerifier.verify(scratch.path + "/nothing") }
     }
 }
+
+/// The frames of a .tar.zst: weights are stored, text is compressed, and no bit of either kind of frame can
+/// change unseen.
+@Suite struct `A bundle's zstd frames` {
+    static let stored: [UInt8] = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x38]
+
+    /// Noise as a file of a bundle, between texts.
+    static func bundle(_ scratch: Scratch) throws -> WrittenBundle {
+        let path = scratch.write("big.bin", noise(400_000, seed: 5))
+        let files = [
+            PayloadFile.text(
+                "a.txt", String(repeating: "a text\n", count: 20_000), name: "a", about: "a"),
+            PayloadFile(
+                "big.bin", .file(path, size: 400_000), name: "big", about: "noise",
+                mediaType: "application/octet-stream"),
+            PayloadFile.text(
+                "z.txt", String(repeating: "z text\n", count: 20_000), name: "z", about: "z"),
+        ]
+        return try BundleWriter(
+            run: Sample.run(), files: files, withheld: [], softwareVersion: "0.1.0"
+        ).write(to: scratch.path + "/x.tar.zst", format: .tarZstd)
+    }
+
+    @Test func `store noise, compress text, and are what zstd itself unpacks`() throws {
+        let scratch = Scratch()
+        let written = try Self.bundle(scratch)
+        #expect(try BundleVerifier.verify(written.path).faults == [])
+        let bytes = Data(try #require(FileManager.default.contents(atPath: written.path)))
+        #expect(bytes.range(of: Data(Self.stored)) != nil)
+        #expect(bytes.count < 420_000 && bytes.count > 400_000)
+        #expect(bytes.range(of: Data("a text\na text\na text\n".utf8)) == nil)
+        if spawn("zstd", ["-q", "-d", written.path, "-o", scratch.path + "/x.tar"]) == 0 {
+            let tar = try BundleVerifier.verify(scratch.path + "/x.tar")
+            #expect(tar.isWhole && tar.tarSHA256 == written.identity.tarSHA256)
+        }
+    }
+
+    /// Gaussian numbers of a trained weight's size, by Box and Muller from noise.
+    static func gaussian(_ count: Int) -> [Float] {
+        let raw = noise(count * 8, seed: 11)
+        func unit(_ place: Int) -> Double {
+            Double((0..<4).reduce(UInt32(0)) { $0 << 8 | UInt32(raw[place * 4 + $1]) })
+                / 4_294_967_296
+        }
+        return (0..<count).map {
+            Float(
+                0.02 * (-2 * log(unit($0 * 2) + 1e-12)).squareRoot()
+                    * cos(2 * .pi * unit($0 * 2 + 1)))
+        }
+    }
+
+    @Test func `store weights in single precision, and compress what shrinks by a tenth`() {
+        func stores(_ bytes: [UInt8]) -> Bool {
+            bytes.withUnsafeBytes { ZstdPacking.isIncompressible($0) }
+        }
+        let weights = Self.gaussian(60_000)
+        #expect(stores(noise(200_000, seed: 3)))
+        #expect(stores(weights.withUnsafeBytes { Array($0) }))
+        let bfloat = weights.flatMap { value -> [UInt8] in
+            let bits = value.bitPattern >> 16
+            return [UInt8(bits & 255), UInt8(bits >> 8)]
+        }
+        #expect(!stores(bfloat))
+        #expect(!stores(Array(String(repeating: Sample.text, count: 200).utf8)))
+        #expect(!stores([UInt8](repeating: 0, count: 200_000)))
+        #expect(!stores([]))
+        // 16 binary places of a logarithm, rounded down.
+        #expect(ZstdPacking.logarithm(1) == 0 && ZstdPacking.logarithm(65_536) == 16 << 16)
+        for value: UInt64 in [2, 3, 10, 1000, 65_535] {
+            #expect(ZstdPacking.logarithm(value) == UInt64(log2(Double(value)) * 65_536))
+        }
+    }
+
+    /// Blocks of 4 MiB go past the page cache; what is left over does not.
+    @Test(arguments: [(ArchiveFormat.tarZstd, 9), (.tar, 9), (.zip, 5)])
+    func `of more than the disk takes at once come back whole`(
+        format: ArchiveFormat, megabytes: Int
+    )
+        throws
+    {
+        let scratch = Scratch()
+        let size = megabytes * 1_000_000
+        let path = scratch.write(
+            "big.bin", Array(repeatElement(noise(1_000_000, seed: 6), count: megabytes).joined()))
+        let file = PayloadFile(
+            "big.bin", .file(path, size: Int64(size)), name: "big", about: "noise",
+            mediaType: "application/octet-stream")
+        // Over a longer file that was there before, too.
+        let place = scratch.write("x." + format.rawValue, noise(100_000, seed: 1))
+        let written = try BundleWriter(
+            run: Sample.run(), files: [file], withheld: [], softwareVersion: "0.1.0"
+        ).write(to: place, format: format)
+        let status = try FileManager.default.attributesOfItem(atPath: place)
+        #expect((status[.size] as? NSNumber)?.int64Value == written.identity.archiveBytes)
+        #expect(try BundleVerifier.verify(place).faults == [])
+        let names = try FileManager.default.contentsOfDirectory(atPath: scratch.path)
+        #expect(!names.contains { $0.hasSuffix(".partial") })
+    }
+
+    @Test func `show every flipped bit of their headers`() throws {
+        let scratch = Scratch()
+        let written = try Self.bundle(scratch)
+        var bytes = Array(try #require(FileManager.default.contents(atPath: written.path)))
+        let data = Data(bytes)
+        var places: [Int] = []
+        var from = data.startIndex
+        while let frame = data.range(of: Data([0x28, 0xb5, 0x2f, 0xfd]), in: from..<data.endIndex) {
+            places += frame.lowerBound..<frame.lowerBound + 12
+            from = frame.upperBound
+        }
+        // Three frames, the headers of blocks within the stored one, and the trailer.
+        #expect(places.count == 36)
+        let second = try #require(data.range(of: Data(Self.stored))).upperBound
+        places += (1..<4).flatMap { block in
+            let start = second + block * (3 + 131_072)
+            return start..<start + 3
+        }
+        var bits = places.flatMap { place in (0..<8).map { (place, $0) } }
+        bits += (bytes.count - 200..<bytes.count).map { ($0, $0 % 8) }
+        var missed: [String] = []
+        for (place, bit) in bits {
+            bytes[place] ^= 1 << UInt8(bit)
+            let path = scratch.write("flipped", bytes)
+            if try BundleVerifier.verify(path).isWhole { missed.append("\(place).\(bit)") }
+            bytes[place] ^= 1 << UInt8(bit)
+        }
+        #expect(missed == [], "bits whose flip went unseen")
+    }
+}

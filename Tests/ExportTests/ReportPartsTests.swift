@@ -109,8 +109,8 @@ import Provenance
     @Test func `output in columns is not wrapped, sentences are`() throws {
         var run = Sample.run()
         run.outputs = [
-            .init(cell: 0, stream: "stdout", bytes: Array("a  b\nc  d\n".utf8)),
-            .init(cell: 1, stream: "stdout", bytes: Array("one long sentence\n".utf8)),
+            .init(cell: 0, stream: .standardOutput, bytes: Array("a  b\nc  d\n".utf8)),
+            .init(cell: 1, stream: .standardOutput, bytes: Array("one long sentence\n".utf8)),
         ]
         let html = try Self.html(run)
         #expect(html.contains("<pre class=\"out\""))
@@ -137,6 +137,41 @@ import Provenance
         let html = try HTMLReport(run, version: "0.1.0").html()
         #expect(html.count < 2_000_000, "\(html.count)")
         #expect(String(decoding: html, as: UTF8.self).contains("min-max downsampling"))
+    }
+}
+
+@Suite struct `Formulas` {
+    /// Rendered where node and KaTeX are installed, readable TeX elsewhere.
+    @Test func `are MathML, or their TeX`() throws {
+        let html = try `The parts of a report`.html()
+        let katex = "/usr/share/javascript/katex/katex.js"
+        if spawn("node", ["-e", "require('\(katex)')"]) == 0 {
+            #expect(html.contains("<msup><mi>e</mi>"))
+            #expect(html.contains("<annotation encoding=\"application/x-tex\">e^{-1}</annotation>"))
+        } else {
+            #expect(html.contains("<code class=\"tex\">$e^{-1}$</code>"))
+        }
+    }
+
+    /// What an imported bundle brought stands in a page as it is.
+    @Test func `of a stranger may hold MathML and nothing else`() {
+        let good =
+            #"<span class="katex"><math xmlns="http://www.w3.org/1998/Math/MathML"><semantics><mrow><mi>x</mi><mo>&lt;</mo><mspace width="0.1667em"/><mn>1</mn></mrow><annotation encoding="application/x-tex">x&lt;1</annotation></semantics></math></span>"#
+        #expect(MathML.isHarmless(good))
+        for bad in `A report`.injections where bad.contains("<") {
+            #expect(!MathML.isHarmless(bad), "\(bad)")
+            #expect(!MathML.isHarmless(good + bad), "\(bad)")
+            #expect(!MathML.isHarmless("<math>" + bad + "</math>"), "\(bad)")
+        }
+        for bad in [
+            "<math", "</math>", "<math></math></span>", "<math><mi></math></mi>",
+            "<math onclick=\"x\"></math>",
+            "<math class=x></math>", "<math class='x'></math>", "<math style=\"x\"></math>",
+            "<math href=\"x\"></math>", "<annotation-xml></annotation-xml>",
+            "<math class=\"a&quot;\"></math>",
+            "<math><maction></maction></math>", "> <math></math>",
+            "<math class=\"a\"onload=\"b\"></math>",
+        ] { #expect(!MathML.isHarmless(bad), "\(bad)") }
     }
 }
 
@@ -240,6 +275,45 @@ import Provenance
             #expect(svg.contains(text), "\(text)")
         }
         #expect(html.contains("alt=\"Run 7f0c5f0e: bar 0.25 Run aaaaaaaa: bar 0.75\""))
+    }
+
+    @Test func `draws grids of colours beside each other on one scale, and their difference`()
+        throws
+    {
+        guard spawn("gnuplot", ["--version"]) == 0 else { return }
+        var (first, second) = (Sample.run(), Sample.run())
+        second.id = "20261121-081500-aaaaaaaa"
+        func grid(_ corner: Double) -> RunFacts.Figure {
+            .init(
+                cell: 1, title: "Landscape", alternativeText: "corner \(corner)",
+                script: "set title 'Landscape'\nset xlabel 'safety'\nplot 1\n",
+                data:
+                    #"{"grid": {"label": "rate", "x": [0, 1], "y": [0, 1], "values": [[0.25, 0.5], [null, \#(corner)]]}}"#
+            )
+        }
+        first.figures = [grid(0.75)]
+        second.figures = [grid(0.125)]
+        let html = String(
+            decoding: try ComparisonReport([first, second], version: "0.1.0").html(),
+            as: UTF8.self)
+        let source = try #require(
+            html.firstMatch(of: #/data:image\/svg\+xml;base64,([A-Za-z0-9+\/=]+)/#))
+        let svg = String(
+            decoding: try #require(Data(base64Encoded: String(source.1))), as: UTF8.self)
+        for text in [
+            "run 7f0c5f0e", "run aaaaaaaa", "aaaaaaaa less 7f0c5f0e", "safety", "difference",
+        ] {
+            #expect(svg.contains(text), "\(text)")
+        }
+        #expect(html.contains("aaaaaaaa less 7f0c5f0e: between -0.625 and 0."))
+        #expect(html.contains("width=\"560\" height=\"480\""))
+        // Of grids and bars under one title nothing can be made.
+        second.figures = [Self.figure(0.5)]
+        second.figures[0].title = "Landscape"
+        let without = String(
+            decoding: try ComparisonReport([first, second], version: "0.1.0").html(),
+            as: UTF8.self)
+        #expect(!without.contains("data:image/svg+xml"))
     }
 
     @Test func `of the same run twice says that nothing differs`() throws {

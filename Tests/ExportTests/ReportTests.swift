@@ -6,6 +6,7 @@ import Foundation
 import Testing
 
 import Export
+import Provenance
 
 @Suite struct `A report` {
     @Test func `shows the study with its values, outputs, claims and provenance`() throws {
@@ -57,6 +58,10 @@ import Export
         "<noscript><p title=\"</noscript><img src=x onerror=alert(1)>\">",
     ]
 
+    @Test func `is tried with forty injections`() {
+        #expect(Self.injections.count == 40 && Set(Self.injections).count == 40)
+    }
+
     @Test(arguments: injections) func `lets no injection through`(text: String) throws {
         var run = Sample.run()
         run.title = text
@@ -65,8 +70,8 @@ import Export
             + Sample.text.split(separator: "---\n\n", maxSplits: 1)[1]
         run.authors = [.init(name: text, affiliation: text)]
         run.outputs = [
-            .init(cell: 1, stream: "stdout", bytes: Array(text.utf8)),
-            .init(cell: 1, stream: "stderr", bytes: Array(text.utf8)),
+            .init(cell: 1, stream: .standardOutput, bytes: Array(text.utf8)),
+            .init(cell: 1, stream: .standardError, bytes: Array(text.utf8)),
         ]
         run.claims = [ClaimRecord(cell: 0, text: text, holds: true, evidence: text)]
         run.inlineValues = [0: text, 1: text]

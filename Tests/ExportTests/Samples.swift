@@ -139,7 +139,7 @@ enum Sample {
             ClaimRecord(cell: 1, text: "It is below 0.01.", holds: false, evidence: "0.02"),
         ]
         run.inlineValues = [0: "0.25"]
-        run.outputs = [.init(cell: 1, stream: "stdout", bytes: Array("done 0.25\n".utf8))]
+        run.outputs = [.init(cell: 1, stream: .standardOutput, bytes: Array("done 0.25\n".utf8))]
         run.items = [
             ItemRecord(
                 cell: 1, evaluation: "refusals", arm: "", index: 0, prompt: "a restricted prompt",

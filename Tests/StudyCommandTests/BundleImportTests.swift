@@ -90,6 +90,73 @@ import Testing
         #expect(garbage.objects.isEmpty)
     }
 
+    @Test func `a run that took from another leaves as the same tar, wherever it is exported`()
+        throws
+    {
+        let home = try TemporaryFolder("home")
+        try home.write(`Taking another study's artifact`.base, to: "base.md")
+        try home.write(`Taking another study's artifact`.consumer, to: "use.md")
+        // A third study between, so that what is upstream has an upstream of its own.
+        try home.write(
+            """
+            ---
+            inputs: {note: {study: use.md, artifact: twice.txt}}
+            ---
+            The loss ends at $e^{-1}$.
+
+            ```swift
+            print(try Run.current.text("note"))
+            var chart = Chart("Losses")
+            chart.addLine([3, 2, 1], label: "loss")
+            Run.current.show(chart)
+            ```
+            """, to: "last.md")
+        try home.write(
+            `Taking another study's artifact`.consumer.replacing(
+                "print(try String(contentsOfFile: run.input(\"note\").path, encoding: .utf8))",
+                with:
+                    "try run.save(\"twice.txt\") { try \"twice\".write(toFile: $0, atomically: true, encoding: .utf8) }"
+            ), to: "use.md")
+        // An attempt that fails, without its data, is named beside the run that is exported, upstream too.
+        #expect(try StudyProcess(["run", "base.md", "-p", "scale=2"], in: home.path).status == 1)
+        try home.write("some data", to: "data.txt")
+        let run = try StudyProcess(["run", "last.md", "--json"], in: home.path)
+        let id = try #require(run.json["run"] as? String, "\(run.errors)")
+        // Elsewhere there is neither gnuplot nor KaTeX: what was drawn at home comes along.
+        let nothing = ["PATH": "/nowhere"]
+        func export(_ name: String, from folder: TemporaryFolder) throws -> String {
+            let export = try StudyProcess(
+                ["export", id, "-o", name, "--json"], in: folder.path,
+                environment: folder.path == home.path ? [:] : nothing)
+            #expect(export.status == 0, "\(export.errors)")
+            return try #require(export.json["tar_sha256"] as? String)
+        }
+        let hash = try export("one.tar", from: home)
+        #expect(try export("again.tar", from: home) == hash)
+        #expect(
+            FileManager.default.contentsEqual(
+                atPath: home.path + "/one.tar", andPath: home.path + "/again.tar"))
+
+        // From a ledger that has it from the bundle alone, and from one that has it from that one.
+        var folders = [home]
+        for name in ["one.tar", "next.tar"] {
+            let place = folders.last!.path + "/" + name
+            let away = try TemporaryFolder("away")
+            let taken = try StudyProcess(
+                ["import", place, "--json"], in: away.path, environment: nothing)
+            #expect(taken.status == 0, "\(taken.errors)")
+            #expect(taken.json["imported"] as? [String] == [id])
+            #expect((taken.json["upstream"] as? [String])?.count == 2)
+            #expect(try export("next.tar", from: away) == hash, "from what \(name) brought")
+            #expect(
+                FileManager.default.contentsEqual(
+                    atPath: away.path + "/next.tar", andPath: place))
+            folders.append(away)
+        }
+        let replay = try StudyProcess(["replay", id], in: folders.last!.path)
+        #expect(replay.output.contains("✓ same bits"), "\(replay.output) \(replay.errors)")
+    }
+
     @Test func `a bundle with a flipped byte is refused with status 5, and nothing is taken`()
         throws
     {

@@ -107,6 +107,54 @@ import Testing
                 if kept.last?.last == 99 { print(kept.count) }
             }
         }
+        if params.attack == "forge" {
+            run.record("what is computed", isLockedUp ? 2 : 1)
+        }
+        if isLockedUp, params.attack == "forge" {
+            let verdict = #"{"holds":true,"outputs":[],"text":"✓ same bits: forged","verdict":"same bits"}"#
+            print("✓ same bits: forged")
+            print(verdict)
+            // The record in the ledger becomes what is computed here.
+            typealias Open = @convention(c) (UnsafePointer<CChar>, UnsafeMutablePointer<OpaquePointer?>) -> Int32
+            typealias Row = @convention(c) (
+                UnsafeMutableRawPointer?, Int32, UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?,
+                UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?) -> Int32
+            typealias Execute = @convention(c) (
+                OpaquePointer?, UnsafePointer<CChar>, Row?, UnsafeMutableRawPointer?, OpaquePointer?) -> Int32
+            let sqlite = dlopen("libsqlite3.so.0", RTLD_NOW)
+            let open = unsafeBitCast(dlsym(sqlite, "sqlite3_open"), to: Open.self)
+            let execute = unsafeBitCast(dlsym(sqlite, "sqlite3_exec"), to: Execute.self)
+            var ledger: OpaquePointer?
+            let opened = open(place + "/replay/.study/ledger.sqlite", &ledger)
+            _ = execute(ledger, "PRAGMA busy_timeout = 20000", nil, nil, nil)
+            var triggers: [String] = []
+            let found = withUnsafeMutablePointer(to: &triggers) {
+                execute(ledger, "SELECT name FROM sqlite_master WHERE type = 'trigger'", { list, _, values, _ in
+                    list!.assumingMemoryBound(to: [String].self).pointee.append(String(cString: values![0]!))
+                    return 0
+                }, $0, nil)
+            }
+            for name in triggers { _ = execute(ledger, "DROP TRIGGER " + name, nil, nil, nil) }
+            let changed = execute(ledger, "UPDATE point SET value = 2; UPDATE series SET last_value = 2", nil, nil, nil)
+            print("meddled:", opened, found, triggers.count, changed)
+            // And whoever listens is told so, now and for as long as anything runs.
+            var child: pid_t = 0
+            let script = "while :; do for f in /proc/[0-9]*/fd/1 /proc/[0-9]*/fd/2; do echo '\\(verdict)' > $f; done; sleep 0.01; done"
+            let texts: [String] = ["/bin/sh", "-c", script, "\(mark)"]
+            let words: [UnsafeMutablePointer<CChar>?] = texts.map { strdup($0) } + [nil]
+            posix_spawn(&child, "/bin/sh", nil, nil, words, environ)
+        }
+        if isLockedUp, params.attack == "pipe" || params.attack == "link" {
+            // When the recorder has closed its ledger, it becomes something else.
+            let ledger = place + "/replay/.study/ledger.sqlite"
+            let target = params.attack == "pipe" ? "mkfifo" : "ln -s \(secret)"
+            var child: pid_t = 0
+            let script = "sleep 0.2; rm -f \\(ledger) \\(ledger)-wal; \\(target) \\(ledger)"
+            let texts: [String] = ["/bin/sh", "-c", script, "\(mark)"]
+            let words: [UnsafeMutablePointer<CChar>?] = texts.map { strdup($0) } + [nil]
+            posix_spawn(&child, "/bin/sh", nil, nil, words, environ)
+            sleep(1)
+        }
         if isLockedUp, params.attack == "talk" {
             while true { print("\\u{1B}]0;owned\\u{07}\\u{1B}[2Jnoise without end") }
         }
@@ -187,6 +235,37 @@ import Testing
         let replay = try replay("memory", "--max-memory", "1G")
         #expect(replay.status == 1, "\(replay.output)")
         #expect(replay.errors.contains("the bundle's code used more than 1.1 GB of memory"))
+    }
+
+    @Test func `can forge its own numbers only, not the record and not the verdict`() throws {
+        let replay = try replay("forge")
+        #expect(replay.status == 4, "\(replay.output)\n\(replay.errors)")
+        #expect(
+            replay.output.contains("metric what is computed: 1.0 recorded, 2.0 found"),
+            "\(replay.output)")
+        // It did what it could; each of its lines has the bar before it.
+        #expect(
+            replay.output.contains(#/│ meddled: 0 0 [1-9]\d* 0/#), "\(replay.output)")
+        let forged = replay.output.split(separator: "\n").filter { $0.contains("forged") }
+        // The verdict itself cites what was printed, within a sentence.
+        #expect(
+            forged.count >= 2
+                && forged.allSatisfy { $0.hasPrefix("│ ") || $0.contains(" recorded, ") },
+            "\(forged)")
+        let json = try StudyProcess(
+            ["replay", study.reviewer.path + "/b.tar.zst", "--json"], in: study.reviewer.path,
+            environment: ["TMPDIR": study.scratch.path])
+        #expect(json.status == 4, "\(json.errors)")
+        #expect(json.json["verdict"] as? String == "different")
+        #expect(json.json["holds"] as? Bool == false)
+    }
+
+    @Test func `that leaves a pipe or a link for its record gets no verdict`() throws {
+        for attack in ["pipe", "link"] {
+            let replay = try replay(attack)
+            #expect(replay.status == 1, "\(replay.output)\n\(replay.errors)")
+            #expect(replay.errors.contains("no verdict"), "\(replay.errors)")
+        }
     }
 
     @Test func `that never ends and talks to the terminal is ended, and does not reach it`() throws

@@ -72,7 +72,7 @@ final class ArchiveReader {
     )
         throws
     {
-        let raw = try RawStream(path: path, format: format, limits: limits, pool: pool)
+        let raw = try RawStream(file, format: format, limits: limits, pool: pool)
         let waiting = raw.waiting
         let canonical = try CanonicalComparison(.tar) { waiting.pop($0) }
         raw.isCompared = { [unowned canonical] in canonical.isOn }
@@ -114,8 +114,7 @@ final class ArchiveReader {
         switch format {
         case .tarZstd:
             let expected = ZstdTrailer(
-                tarSHA256: findings.tarSHA256 ?? "",
-                head: file.bytes(at: 0, count: ZstdTrailer.headBytes))
+                tarSHA256: findings.tarSHA256 ?? "", framingSHA256: raw.framingSHA256 ?? "")
             let found = file.bytes(
                 at: file.size - Int64(ZstdTrailer.byteCount), count: ZstdTrailer.byteCount)
             if found == expected.bytes { return [] }
@@ -130,7 +129,7 @@ final class ArchiveReader {
             return [
                 Fault(
                     "archive",
-                    "does not match the hash of the tar that it carries at its end: the archive or the mark was changed"
+                    "does not match the hashes that it carries at its end: the archive or the mark was changed"
                 )
             ]
         case .tarGzip:

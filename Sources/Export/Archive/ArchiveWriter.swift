@@ -25,7 +25,8 @@ package struct ArchiveEntry: Sendable, Equatable {
     }
 }
 
-/// Writes one archive: owner 0, modes 0644 or 0755, one time for all, no host's or user's name.
+/// Writes one archive: owner 0, modes 0644 or 0755, one time for all (none in a zip), no host's or
+/// user's name.
 ///
 /// The bytes go to `sink` in order. Not thread-safe: one thread at a time.
 /// The corresponding C functions are `archive_write_new` and those that follow.
@@ -48,9 +49,6 @@ final class ArchiveWriter {
         entry = archive_entry_new()
         switch format {
         case .zip:
-            // ZIP's own times are local ones; only in UTC are they the same everywhere.
-            setenv("TZ", "UTC", 1)
-            tzset()
             try check(archive_write_set_format_zip(archive))
             try check(archive_write_set_options(archive, "zip:hdrcharset=UTF-8"))
         default:
@@ -82,7 +80,9 @@ final class ArchiveWriter {
         archive_entry_set_size(entry, file.size)
         archive_entry_set_filetype(entry, 0o100000)
         archive_entry_set_perm(entry, file.isExecutable ? 0o755 : 0o644)
-        archive_entry_set_mtime(entry, time_t(file.time), 0)
+        // ZIP's times are local ones, other bytes in every zone: without a time, the format's first day is
+        // written everywhere.
+        if format != .zip { archive_entry_set_mtime(entry, time_t(file.time), 0) }
         archive_entry_set_uid(entry, 0)
         archive_entry_set_gid(entry, 0)
         try check(archive_write_header(archive, entry))

@@ -28,7 +28,8 @@ package struct ArchiveIdentity: Sendable, Equatable {
 }
 
 /// Writes an archive file by file. Threads: the caller reads, one hashes SHA-256, one SHA-512, one
-/// writes the archive and hashes its tar form, and zstd has two of its own.
+/// writes the archive and hashes its tar form, and zstd has two of its own where there is something to
+/// compress.
 package final class BundleStream {
     private let pool = BufferPool()
     private let sha256 = HashLane<SHA256>("sha256")
@@ -98,15 +99,21 @@ package final class BundleStream {
         _ = posix_fadvise(file, 0, 0, POSIX_FADV_SEQUENTIAL)
         var left = size
         while left > 0 {
+            // Full blocks, however the system hands them out: how they are packed depends on where they end.
             let lease = pool.lease()
-            let count = Foundation.read(file, lease.base, min(pool.size, Int(left)))
-            if count <= 0 {
-                throw ExportError(
-                    .content, "A file of the bundle ends \(left) bytes before its recorded size.",
-                    where: path, mend: "restore it, or import the run again from a bundle")
+            let wanted = min(pool.size, Int(left))
+            while lease.count < wanted {
+                let count = Foundation.read(file, lease.base + lease.count, wanted - lease.count)
+                if count < 0, errno == EINTR { continue }
+                if count <= 0 {
+                    throw ExportError(
+                        .content,
+                        "A file of the bundle ends \(left - Int64(lease.count)) bytes before its recorded size.",
+                        where: path, mend: "restore it, or import the run again from a bundle")
+                }
+                lease.count += count
             }
-            lease.count = count
-            left -= Int64(count)
+            left -= Int64(wanted)
             distribute(lease)
         }
         var extra: UInt8 = 0
@@ -136,10 +143,11 @@ package final class BundleStream {
 private final class Packer: @unchecked Sendable {
     private let path: String
     private let partial: String
-    private var file: FileHandleOwner
+    private let file: ArchiveFile
     private var tar: ArchiveWriter!
     private var zip: ArchiveWriter?
     private var compressor: Compressor?
+    private var zstd: ZstdPacking?
     private var hasher = SHA256()
     private var tarBytes: Int64 = 0
     private let lock = NSLock()
@@ -148,19 +156,21 @@ private final class Packer: @unchecked Sendable {
     init(path: String, format: ArchiveFormat) throws {
         self.path = path
         partial = path + ".partial"
-        file = try FileHandleOwner(creating: partial)
+        file = try ArchiveFile(creating: partial)
         let out = file
         switch format {
         case .tar: break
-        case .tarZstd, .tarGzip: compressor = try Compressor(format) { try out.write($0) }
-        case .zip: zip = try ArchiveWriter(.zip) { try out.write($0) }
+        case .tarZstd: zstd = ZstdPacking { try out.write($0) }
+        case .tarGzip: compressor = try Compressor(format) { try out.write([$0]) }
+        case .zip: zip = try ArchiveWriter(.zip) { try out.write([$0]) }
         }
         let toFile = format == .tar
         tar = try ArchiveWriter(.tar) { [unowned self] bytes in
             self.hasher.update(bufferPointer: bytes)
             self.tarBytes += Int64(bytes.count)
-            if toFile { try out.write(bytes) }
+            if toFile { try out.write([bytes]) }
             try self.compressor?.write(bytes)
+            try self.zstd?.write(bytes)
         }
     }
 
@@ -186,12 +196,13 @@ private final class Packer: @unchecked Sendable {
         try zip?.finish()
         try compressor?.finish()
         let digest = hexadecimal(hasher.finalize())
-        if compressor != nil, path.hasSuffix("zst") || path.hasSuffix("tzst") {
-            try ZstdTrailer(tarSHA256: digest, head: file.head).bytes.withUnsafeBytes {
-                try file.write($0)
+        if let zstd {
+            let framing = try zstd.finish()
+            try ZstdTrailer(tarSHA256: digest, framingSHA256: framing).bytes.withUnsafeBytes {
+                try file.write([$0])
             }
         }
-        try file.sync()
+        try file.finish()
         guard rename(partial, path) == 0 else { throw file.failure(systemMessage()) }
         return ArchiveIdentity(tarSHA256: digest, tarBytes: tarBytes, archiveBytes: file.count)
     }
@@ -214,15 +225,11 @@ private final class Packer: @unchecked Sendable {
     }
 }
 
-/// A file being written.
+/// A small file being written.
 final class FileHandleOwner {
     private let descriptor: Int32
     private let path: String
     private(set) var count: Int64 = 0
-    /// How much of it the system was told to begin writing to the disk.
-    private var begun: Int64 = 0
-    /// The first bytes, which a trailer vouches for.
-    private(set) var head: [UInt8] = []
 
     init(creating path: String) throws {
         self.path = path
@@ -233,9 +240,6 @@ final class FileHandleOwner {
     deinit { if descriptor >= 0 { close(descriptor) } }
 
     func write(_ bytes: UnsafeRawBufferPointer) throws {
-        if head.count < ZstdTrailer.headBytes {
-            head += bytes.prefix(ZstdTrailer.headBytes - head.count)
-        }
         var rest = bytes
         while rest.count > 0 {
             let written = Foundation.write(descriptor, rest.baseAddress, rest.count)
@@ -246,19 +250,6 @@ final class FileHandleOwner {
             rest = UnsafeRawBufferPointer(rebasing: rest[written...])
         }
         count += Int64(bytes.count)
-        if count - begun >= 32 << 20 {
-            // Starts the writing now, beside the hashing, so that `sync` does not wait for all of it at
-            // the end; dirty pages stay where they are.
-            _ = posix_fadvise(
-                descriptor, off_t(begun), off_t(count - begun), POSIX_FADV_DONTNEED)
-            begun = count
-        }
-    }
-
-    func sync() throws {
-        if fsync(descriptor) != 0, errno != EINVAL, errno != EROFS {
-            throw failure(systemMessage())
-        }
     }
 
     func failure(_ message: String) -> ExportError {
@@ -270,24 +261,3 @@ final class FileHandleOwner {
 
 /// What errno says, in words.
 func systemMessage() -> String { String(cString: strerror(errno)) }
-
-/// A skippable frame after the last one, which every zstd reader passes over: the hash of the tar
-/// within, and the first bytes of the file, in which zstd has bits that it never looks at.
-struct ZstdTrailer: Equatable {
-    static let headBytes = 8
-    /// 8 bytes of frame header, then the text.
-    static let byteCount = 8 + 128
-    var tarSHA256: String
-    var head: [UInt8]
-
-    init(tarSHA256: String, head: [UInt8]) {
-        self.tarSHA256 = tarSHA256
-        self.head = head
-    }
-
-    var bytes: [UInt8] {
-        var text = "study-bundle 1 tar-sha256=\(tarSHA256) head=\(hexadecimal(head))\n"
-        text = text.padding(toLength: Self.byteCount - 8, withPad: " ", startingAt: 0)
-        return [0x50, 0x2a, 0x4d, 0x18, UInt8(Self.byteCount - 8), 0, 0, 0] + Array(text.utf8)
-    }
-}

@@ -33,14 +33,24 @@ final class ReadOnlyFile {
     func bytes(at offset: Int64, count: Int) -> [UInt8] {
         guard offset >= 0 else { return [] }
         return [UInt8](unsafeUninitializedCapacity: count) { buffer, found in
-            while found < count {
-                let got = pread(
-                    descriptor, buffer.baseAddress! + found, count - found,
-                    off_t(offset) + off_t(found))
-                if got <= 0 { break }
-                found += got
-            }
+            found = read(
+                at: offset,
+                into: UnsafeMutableRawBufferPointer(start: buffer.baseAddress, count: count))
         }
+    }
+
+    /// Fills `buffer` from `offset` on; returns how many bytes there were.
+    func read(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer) -> Int {
+        var found = 0
+        while found < buffer.count {
+            let got = pread(
+                descriptor, buffer.baseAddress! + found, buffer.count - found,
+                off_t(offset) + off_t(found))
+            if got < 0, errno == EINTR { continue }
+            if got <= 0 { break }
+            found += got
+        }
+        return found
     }
 }
 
@@ -83,6 +93,33 @@ final class WaitingBytes {
     }
 }
 
+/// The bytes of a compressed file, in order; a zstd file's frames are followed on the way.
+private final class PackedBytes {
+    private let file: ReadOnlyFile
+    private let end: Int64
+    private let block = UnsafeMutableRawBufferPointer.allocate(
+        byteCount: 256 << 10, alignment: 4096)
+    private var offset: Int64 = 0
+    private(set) var framing = ZstdFraming()
+
+    init(_ file: ReadOnlyFile, framedUpTo end: Int64) {
+        self.file = file
+        self.end = end
+    }
+
+    deinit { block.deallocate() }
+
+    /// Empty at the end; valid until the next call.
+    func next() -> UnsafeRawBufferPointer {
+        let bytes = UnsafeRawBufferPointer(
+            rebasing: block[..<file.read(at: offset, into: block)])
+        let framed = min(Int64(bytes.count), end - offset)
+        if framed > 0 { framing.update(UnsafeRawBufferPointer(rebasing: bytes[..<Int(framed)])) }
+        offset += Int64(bytes.count)
+        return bytes
+    }
+}
+
 /// Decompresses by what the first bytes say, one filter only, and counts against the limits.
 final class RawStream {
     private let archive: OpaquePointer
@@ -90,6 +127,7 @@ final class RawStream {
     private let pool: BufferPool
     private let hash = HashLane<SHA256>("tar")
     private let checksum: CRC32Lane?
+    private let packed: PackedBytes
     private var total: Int64 = 0
     private var isAtEnd = false
     let waiting = WaitingBytes()
@@ -98,9 +136,13 @@ final class RawStream {
     /// Why there are no more bytes, where that is not the archive's end.
     private(set) var problem: String?
 
-    init(path: String, format: ArchiveFormat, limits: ArchiveLimits, pool: BufferPool) throws {
+    init(_ file: ReadOnlyFile, format: ArchiveFormat, limits: ArchiveLimits, pool: BufferPool)
+        throws
+    {
         self.limits = limits
         self.pool = pool
+        packed = PackedBytes(
+            file, framedUpTo: format == .tarZstd ? file.size - Int64(ZstdTrailer.byteCount) : 0)
         checksum = format == .tarGzip ? CRC32Lane() : nil
         archive = archive_read_new()
         switch format {
@@ -110,7 +152,15 @@ final class RawStream {
         }
         archive_read_support_format_raw(archive)
         var entry: OpaquePointer?
-        if archive_read_open_filename(archive, path, 256 << 10) != ARCHIVE_OK
+        let opened = archive_read_open(
+            archive, Unmanaged.passUnretained(packed).toOpaque(), nil,
+            { _, context, buffer in
+                let packed = Unmanaged<PackedBytes>.fromOpaque(context!).takeUnretainedValue()
+                let bytes = packed.next()
+                buffer!.pointee = bytes.baseAddress
+                return bytes.count
+            }, nil)
+        if opened != ARCHIVE_OK
             || archive_read_next_header(archive, &entry) != ARCHIVE_OK
         {
             problem = "is damaged: \(message(of: archive))"
@@ -156,6 +206,9 @@ final class RawStream {
 
     /// SHA-256 of everything so far.
     func finish() -> String { hash.finish() }
+
+    /// Of a zstd file that was read to its end, the hash of its frames.
+    var framingSHA256: String? { packed.framing.finish() }
 
     /// The eight bytes that must end a gzip file.
     var gzipTail: [UInt8] {

@@ -2,6 +2,7 @@
 // the bundle's signature covers it.
 
 internal import Events
+internal import Provenance
 
 enum Attestation {
     static func file(_ bytes: [UInt8]) -> PayloadFile {

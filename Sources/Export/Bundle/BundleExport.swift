@@ -56,19 +56,17 @@ package final class BundleExport {
                     mediaType: "application/vnd.sqlite3"))
             try Self.addUpstreams(
                 of: facts.id, in: ledger, to: &plan, hidesItems: hidesItems, folder: folder)
-            let report = HTMLReport(plan.run, policy: plan.policy, version: options.softwareVersion)
+            // Those of another's bundle may show names.
+            let drawings =
+                options.isAnonymous ? nil : Drawings(broughtWith: facts.id, to: ledger)
+            let report = HTMLReport(
+                plan.run, policy: plan.policy, version: options.softwareVersion, drawings: drawings)
             plan.files.append(
                 PayloadFile(
                     BundleLayout.report, .bytes(try report.html()), name: "report",
                     about: "the executed study as one self-contained page", mediaType: "text/html",
                     role: .report))
-            for (index, picture) in report.pictures {
-                plan.files.append(
-                    PayloadFile(
-                        "results/figures/\(index + 1).svg", .bytes(picture),
-                        name: plan.run.figures[index].title,
-                        about: plan.run.figures[index].alternativeText, mediaType: "image/svg+xml"))
-            }
+            plan.files += report.drawings.files(for: plan.run)
             plan.writeReadme()
             self.plan = plan
         } catch {

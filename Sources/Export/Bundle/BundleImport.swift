@@ -6,7 +6,8 @@ package import Provenance
 internal import Foundation
 
 extension Ledger {
-    /// Takes a bundle's run, its inputs and artifacts, and its source.
+    /// Takes a bundle's run, its inputs and artifacts, and its source; and the rows of the runs upstream of it,
+    /// whose own inputs stayed where they were.
     ///
     /// Doing it twice changes nothing. What the bundle withheld is missing here too.
     /// - Parameter path: An archive, or the folder of an unpacked bag.
@@ -45,8 +46,35 @@ extension Ledger {
             // A run of this machine has its commit.
             if try run(id).imported != nil {
                 try keep(Self.source(verification, below: payload), asSourceOf: id)
+                try Drawings.keep(for: id, from: payload, in: self)
             }
             report.missing[id] = try missingObjects(of: id).count
+        }
+        let upstream = try importRuns(
+            upstreamOf: report.imported + report.known, below: payload,
+            recordedAs: (path as NSString).lastPathComponent)
+        report.upstream = upstream.imported
+        report.refused.merge(upstream.refused) { own, _ in own }
+        return report
+    }
+
+    /// Those alone that the taken runs name as where their artifacts came from.
+    private func importRuns(
+        upstreamOf ids: [String], below payload: String, recordedAs name: String
+    )
+        throws -> ImportReport
+    {
+        var report = ImportReport()
+        var next = try ids.flatMap { try upstreams(of: $0).map(\.producer) }
+        var seen: Set<String> = []
+        while let id = next.popLast() {
+            guard seen.insert(id).inserted else { continue }
+            let rows = payload + BundleLayout.safe(BundleLayout.upstreamRuns + id) + "/run.sqlite"
+            guard FileStatus(rows)?.kind == .file else { continue }
+            let own = try importRuns(from: rows, only: [id], recordedAs: name)
+            report.imported += own.imported
+            report.refused.merge(own.refused) { first, _ in first }
+            if own.refused.isEmpty { next += try upstreams(of: id).map(\.producer) }
         }
         return report
     }

@@ -142,11 +142,11 @@ extension BundlePlan {
 
     private var log: [UInt8] {
         var out: [UInt8] = []
-        var last: (Int, String)?
+        var last: (Int, RunWriter.OutputStream)?
         for output in run.outputs {
             if last?.0 != output.cell || last?.1 != output.stream {
                 if let byte = out.last, byte != 10 { out.append(10) }
-                out += Array("--- cell \(cellName(output.cell)), \(output.stream)\n".utf8)
+                out += Array("--- cell \(cellName(output.cell)), \(output.stream.rawValue)\n".utf8)
                 last = (output.cell, output.stream)
             }
             out += output.bytes

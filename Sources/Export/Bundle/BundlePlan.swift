@@ -5,6 +5,7 @@
 internal import Crypto
 internal import Events
 internal import Foundation
+internal import Provenance
 
 /// How a bundle is wanted.
 package struct BundleOptions: Sendable {

@@ -3,6 +3,7 @@
 
 internal import Crypto
 internal import Foundation
+internal import Provenance
 
 /// What a verification found.
 package struct Verification: Sendable {
@@ -50,6 +51,25 @@ package enum BundleVerifier {
         let findings = try reader.read(digester)
         return try finish(
             digester.contents, findings.topFolder ?? "", findings: findings, signers: signers)
+    }
+
+    /// What a bag says of itself that was verified a moment ago and cannot be written since: hashes nothing.
+    package static func reading(_ folder: String) throws -> Verification {
+        let names = try filesBelow(folder)
+        var held: [String: [UInt8]] = [:]
+        for name in names where holds(name) {
+            held[name] = FileManager.default.contents(atPath: folder + "/" + name).map { Array($0) }
+        }
+        let present = Set(names)
+        var faults: [Fault] = []
+        let fetches = held["fetch.txt"].map { BagIt.parseFetch($0, &faults) } ?? []
+        return Verification(
+            faults: faults, format: nil, folder: folder, tarSHA256: nil, tagManifestSHA256: nil,
+            fileCount: names.count,
+            totalBytes: names.reduce(0) { $0 + (FileStatus(folder + "/" + $1)?.size ?? 0) },
+            missing: fetches.filter { !present.contains($0.path) },
+            crate: held["data/" + BundleLayout.crate].flatMap { JSON(parsing: $0) },
+            signature: nil, held: held)
     }
 
     static func finish(

@@ -1,6 +1,9 @@
 // Writes a bundle: payload, crate, manifests, in that order, in one pass. What the payload is,
 // BundlePlan.swift decides; this file only knows how a bag is put together.
 
+internal import Events
+internal import Provenance
+
 /// What was written.
 package struct WrittenBundle: Sendable {
     package var path: String

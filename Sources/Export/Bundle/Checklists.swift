@@ -2,6 +2,7 @@
 // does not know is left open for the authors, marked as such: an invented answer is worse than none.
 
 internal import Events
+internal import Provenance
 
 enum Checklists {
     private static let open = "**for the authors to answer**"

@@ -1,16 +1,21 @@
 // A Croissant 1.0 description of each dataset that a study read: name, files, hashes, and whatever the
 // study says of licence and origin. Fields and records inside the files are not described.
 
+internal import Events
+internal import Provenance
+
 enum Croissant {
     static func documents(_ run: RunFacts, plan: BundlePlan) -> [(path: String, value: JSON)] {
         var found: [(String, JSON)] = []
+        // One that several cells read is described once; two of one name in two folders are two.
+        var seen: Set<String> = []
         for (index, input) in run.inputs.enumerated()
         where input.kind == "dataset" || input.kind == "file" {
             let path = input.shownPath ?? input.path
             let place = BundleLayout.safe(
                 "croissant/\(index + 1)-"
                     + (path.split(separator: "/").last.map(String.init) ?? "input") + ".json")
-            if found.contains(where: { $0.0.hasSuffix(place.drop { $0 != "-" }) }) { continue }
+            guard seen.insert(path).inserted else { continue }
             found.append((place, document(run, input, path)))
         }
         return found

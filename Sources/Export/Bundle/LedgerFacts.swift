@@ -35,7 +35,7 @@ extension RunFacts {
             }
             attempts.append(
                 Attempt(
-                    id: other.id, status: Status(rawValue: other.status.rawValue) ?? .lost,
+                    id: other.id, status: other.status,
                     began: other.began,
                     seconds: other.ended.map {
                         Double($0.nanoseconds - other.began.nanoseconds) / 1e9
@@ -126,7 +126,7 @@ extension RunFacts {
         command = record.command
         began = record.began
         ended = record.ended
-        status = Status(rawValue: record.status.rawValue) ?? .lost
+        status = record.status
         seal = record.seal?.sha256
         environment = record.environment.facts.map { ($0.name, $0.value) }
         commit = record.code.commit
@@ -134,31 +134,17 @@ extension RunFacts {
         remote = record.code.remote
         snapshot = record.code.snapshot
         changes = record.code.changes.map { Change(path: $0.path, kind: $0.kind.rawValue) }
-        parameters = record.parameters.map {
-            Parameter(name: $0.name, type: $0.type, value: $0.value)
-        }
+        parameters = record.parameters
         claims = record.claims
         inlineValues = record.inlineValues
-        figures = record.figures.map {
-            Figure(
-                cell: $0.cell, title: $0.title, alternativeText: $0.alternativeText,
-                script: $0.script,
-                data: $0.data)
-        }
+        figures = record.figures
         items = record.items
         streams = record.streams.sorted { $0.key < $1.key }.map { ($0.key, String($0.value)) }
         digests = record.digests
         replayOf = record.replayOf
         upstreams = record.upstreams
-        outputs = record.outputs.map {
-            Output(
-                cell: $0.cell, stream: $0.stream == .standardOutput ? "stdout" : "stderr",
-                bytes: $0.bytes)
-        }
-        if let first = record.failures.first {
-            failure = Failure(
-                cell: first.cell, reason: first.reason, message: first.message, line: first.line)
-        }
+        outputs = record.outputs
+        failure = record.failures.first
         let lines = StudyText.lines(of: record.text)
         cells = record.cells.map { cell in
             let range =
@@ -177,7 +163,7 @@ extension RunFacts {
                 cell: artifact.cell, name: artifact.name, mediaType: artifact.mediaType,
                 kind: artifact.kind,
                 files: artifact.isFolder
-                    ? artifact.files.map { Member(path: $0.path, sha256: $0.sha256, size: $0.size) }
+                    ? artifact.files
                     : [Member(path: "", sha256: artifact.sha256, size: artifact.size)])
         }
         fillFromStudy(record)
@@ -208,7 +194,7 @@ extension RunFacts {
             return Input(
                 cell: input.cell, path: input.path, kind: input.kind,
                 files: input.isFolder
-                    ? input.files.map { Member(path: $0.path, sha256: $0.sha256, size: $0.size) }
+                    ? input.files
                     : [Member(path: "", sha256: input.sha256, size: input.size)],
                 licence: entry.flatMap { $0.licence.isEmpty ? nil : $0.licence },
                 url: entry.flatMap { Self.address($0.source) },

@@ -3,6 +3,7 @@
 
 internal import Events
 internal import Foundation
+internal import Provenance
 
 enum ModelCard {
     static func text(_ run: RunFacts, adapter: String, base: String?, policy: ReleasePolicy)

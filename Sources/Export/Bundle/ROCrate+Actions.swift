@@ -1,6 +1,7 @@
 // What ran: the study as a workflow, its cells as tools, and an action for the run and each cell begun.
 
 internal import Events
+internal import Provenance
 
 extension ROCrate {
     mutating func workflow() {

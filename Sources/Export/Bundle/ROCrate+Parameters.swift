@@ -1,6 +1,7 @@
 // What went into a run and came out of it, as the profile's formal parameters and their values.
 
 internal import Events
+internal import Provenance
 
 extension ROCrate {
     /// A slot of the study or a cell, and what filled it.

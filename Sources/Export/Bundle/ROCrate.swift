@@ -4,6 +4,7 @@
 
 internal import Events
 internal import Foundation
+internal import Provenance
 
 /// A crate in the making: its entities in order, and the digests of its files.
 struct ROCrate {

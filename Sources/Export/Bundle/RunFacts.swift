@@ -9,9 +9,15 @@ internal import Foundation
 
 /// One run, read whole.
 package struct RunFacts: Sendable {
-    package enum Status: String, Sendable {
-        case succeeded, failed, interrupted, lost, running
-    }
+    // What is as the ledger has it is the ledger's own type.
+    package typealias Status = RunStatus
+    package typealias Parameter = RunOpening.Parameter
+    package typealias Output = RunRecord.Output
+    package typealias Figure = FigureRecord
+    /// A file below an input or an artifact; `path` is empty for a single file.
+    package typealias Member = ManifestEntry
+    /// Why the run did not succeed, as the recorder knows it.
+    package typealias Failure = RunFailure
 
     /// Someone whom the study names as its author.
     package struct Person: Sendable, Hashable {
@@ -22,18 +28,6 @@ package struct RunFacts: Sendable {
             self.name = name
             self.affiliation = affiliation
             self.orcid = orcid
-        }
-    }
-
-    package struct Parameter: Sendable, Hashable {
-        package var name: String
-        /// As Swift calls it: "Int", "Double", "Bool", "String", "[Int]".
-        package var type: String
-        package var value: String
-        package init(name: String, type: String, value: String) {
-            self.name = name
-            self.type = type
-            self.value = value
         }
     }
 
@@ -85,47 +79,6 @@ package struct RunFacts: Sendable {
         package var isScalar: Bool { steps.allSatisfy { $0 < 0 } }
     }
 
-    package struct Output: Sendable {
-        package var cell: Int
-        /// "stdout" or "stderr".
-        package var stream: String
-        package var bytes: [UInt8]
-        package init(cell: Int, stream: String, bytes: [UInt8]) {
-            self.cell = cell
-            self.stream = stream
-            self.bytes = bytes
-        }
-    }
-
-    package struct Figure: Sendable {
-        package var cell: Int
-        package var title: String
-        package var alternativeText: String
-        package var script: String
-        package var data: String
-        package init(
-            cell: Int, title: String, alternativeText: String, script: String, data: String
-        ) {
-            self.cell = cell
-            self.title = title
-            self.alternativeText = alternativeText
-            self.script = script
-            self.data = data
-        }
-    }
-
-    /// A file below an input or an artifact; `path` is empty for a single file.
-    package struct Member: Sendable, Hashable {
-        package var path: String
-        package var sha256: String
-        package var size: Int64
-        package init(path: String, sha256: String, size: Int64) {
-            self.path = path
-            self.sha256 = sha256
-            self.size = size
-        }
-    }
-
     /// What a cell read.
     package struct Input: Sendable, Hashable {
         package var cell: Int
@@ -170,21 +123,6 @@ package struct RunFacts: Sendable {
             self.mediaType = mediaType
             self.kind = kind
             self.files = files
-        }
-    }
-
-    /// Why the run did not succeed, as the recorder knows it.
-    package struct Failure: Sendable, Hashable {
-        package var cell: Int
-        package var reason: String
-        package var message: String
-        /// 0 where not known.
-        package var line: Int
-        package init(cell: Int, reason: String, message: String, line: Int = 0) {
-            self.cell = cell
-            self.reason = reason
-            self.message = message
-            self.line = line
         }
     }
 

@@ -100,6 +100,14 @@ package struct Sandbox: Sendable {
         return words + program
     }
 
+    /// The limits in words, and who holds the one on processes.
+    package var bounds: String {
+        "at most \(Words.seconds(limits.seconds)), \(Words.bytes(Int64(limits.memory))) of memory, "
+            + "\(Words.bytes(Int64(limits.disk))) of disk, \(limits.processes) processes"
+            + (ControlGroup.isThere
+                ? "" : " (looked at twenty times a second; the kernel counts for root alone)")
+    }
+
     /// Why there is no sandbox to be had here, or nil.
     package static var problem: String? {
         for (program, package) in [("bwrap", "bubblewrap"), ("prlimit", "util-linux")]

@@ -57,8 +57,15 @@ extension Sandbox {
 
 /// The kernel's own bound on a sandbox's processes and threads: a watch that counts them is slower than whoever makes
 /// them, and `RLIMIT_NPROC` does not bind root. Only root can have one; others are bound by the limit.
-private struct ControlGroup {
+struct ControlGroup {
     let folder: String
+
+    /// Whether this user can have one.
+    static var isThere: Bool {
+        guard let group = ControlGroup(processes: 1) else { return false }
+        group.remove()
+        return true
+    }
 
     init?(processes: Int) {
         let name = "study-sandbox-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"

@@ -4,6 +4,7 @@
 internal import Events
 internal import Foundation
 internal import Notebook
+internal import Provenance
 
 package enum JupyterNotebook {
     /// The notebook's bytes. Answers to prompts are no part of it, nor are files that the run made.
@@ -142,13 +143,13 @@ package enum JupyterNotebook {
     private static func outputs(_ run: RunFacts, _ cell: Int, _ pictures: [Int: [UInt8]]) -> [JSON]
     {
         var out: [JSON] = []
-        for stream in ["stdout", "stderr"] {
+        for stream in [RunWriter.OutputStream.standardOutput, .standardError] {
             let bytes = run.outputs.filter { $0.cell == cell && $0.stream == stream }.flatMap(
                 \.bytes)
             if bytes.isEmpty { continue }
             out.append(
                 .object([
-                    ("name", .string(stream)), ("output_type", .string("stream")),
+                    ("name", .string(stream.rawValue)), ("output_type", .string("stream")),
                     ("text", lines(String(decoding: bytes, as: UTF8.self))),
                 ]))
         }

@@ -30,7 +30,7 @@ package struct NotebookExport {
         run = options.isAnonymous ? Anonymizer(facts, root: root).scrubbed(facts) : facts
         policy = try ReleasePolicy(facts)
         // Jupyter puts pictures into its own page, whose colours are not the reader's system's.
-        pictures = HTMLReport(run, version: options.softwareVersion).pictures.mapValues {
+        pictures = Drawings(of: run).pictures.mapValues {
             FigureDrawing.light($0)
         }
         var lines = ["release: \(policy.mode.rawValue): \(policy.reason)"]

@@ -4,6 +4,7 @@
 internal import Events
 internal import Foundation
 internal import Mustache
+internal import Provenance
 
 package struct ComparisonReport {
     let runs: [RunFacts]
@@ -54,7 +55,7 @@ package struct ComparisonReport {
                         runs.map { "\($0.study), \(ROCrate.words($0.status))" }.joined(
                             separator: " · ")),
                     "contents": contents.entries, "body": body,
-                    "run": names.joined(separator: " and "),
+                    "run": runs.map(\.id).joined(separator: " and "),
                 ] as [String: Any]
             ).utf8)
     }
@@ -87,7 +88,9 @@ package struct ComparisonReport {
             let figure = RunFacts.Figure(
                 cell: 0, title: title, alternativeText: overlay.words, script: overlay.script,
                 data: "")
-            return (figure, FigureDrawing.svg(overlay.script, title: title))
+            return (
+                figure, FigureDrawing.svg(overlay.script, title: title, height: overlay.height)
+            )
         }
     }
 

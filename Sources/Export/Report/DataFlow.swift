@@ -3,6 +3,8 @@
 // and the words of strings do not. The run's own handle is no data and is left out.
 
 internal import Foundation
+internal import Events
+internal import Provenance
 
 enum DataFlow {
     struct Edge: Hashable {

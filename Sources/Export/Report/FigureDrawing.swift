@@ -4,14 +4,24 @@
 internal import Foundation
 
 package enum FigureDrawing {
+    package static let (width, height) = (560, 360)
+
+    /// Height of a picture of ours, as its first line says.
+    static func height(of svg: [UInt8]) -> Int {
+        let head = String(decoding: svg.prefix(1000), as: UTF8.self)
+        return head.firstMatch(of: #/viewBox="0 0 \d+ (\d+)"/#).flatMap { Int($0.1) } ?? height
+    }
+
     /// The figure as SVG; nil where it cannot or must not be drawn.
     /// - Parameter title: What stands below the picture; the same words above it are left out.
-    package static func svg(_ script: String, title: String = "") -> [UInt8]? {
+    package static func svg(
+        _ script: String, title: String = "", height: Int = FigureDrawing.height
+    ) -> [UInt8]? {
         guard !script.isEmpty, problem(with: script) == nil else { return nil }
         // Wide enough for eight bars, small enough that its letters can be read on a telephone. Without
         // the box, gnuplot 5.4 paints a white spot over the middle of every error bar.
         let head = """
-            set terminal svg size 560,360 dynamic noenhanced font 'sans-serif,13' background '#ffffff'
+            set terminal svg size \(width),\(height) dynamic noenhanced font 'sans-serif,13' background '#ffffff'
             set encoding utf8
             set pointintervalbox 0.0001
             set border lc rgb '#444444'

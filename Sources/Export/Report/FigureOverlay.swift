@@ -1,7 +1,7 @@
-// One figure of several runs as one picture: lines over each other, bars beside each other. Made from
-// the figures' numbers, not from their scripts; grids of colours cannot be laid over each other and are
-// left to the runs' own pages.
+// One figure of several runs as one picture: lines over each other, bars and grids of colours beside each
+// other (GridOverlay.swift). Made from the figures' numbers, not from their scripts.
 
+internal import Events
 internal import Foundation
 
 struct FigureOverlay {
@@ -9,6 +9,7 @@ struct FigureOverlay {
     private(set) var script = ""
     /// The same in words.
     private(set) var words = ""
+    private(set) var height = FigureDrawing.height
 
     /// - Parameter figures: The runs' short names with their figures.
     /// - Returns: Nil where there is nothing to lay over.
@@ -16,16 +17,22 @@ struct FigureOverlay {
         let parsed = figures.compactMap { run, figure in
             JSON(parsing: Array(figure.data.utf8)).map { (run: run, data: $0, figure: figure) }
         }
-        guard parsed.count == figures.count,
-            parsed.allSatisfy({ $0.data[key: "grid"] == nil })
-        else { return nil }
-        var lines = ["set title \(Self.quoted(title))"]
+        guard parsed.count == figures.count, !parsed.isEmpty else { return nil }
         // Axes as the first run's figure has them.
         let kept = ["set xlabel ", "set ylabel ", "set logscale ", "set yrange "]
-        for line in parsed[0].figure.script.split(separator: "\n")
-        where kept.contains(where: { line.hasPrefix($0) }) {
-            lines.append(String(line))
+        let axes = parsed[0].figure.script.split(separator: "\n").map(String.init).filter { line in
+            kept.contains { line.hasPrefix($0) }
         }
+        if parsed.contains(where: { $0.data[key: "grid"] != nil }) {
+            guard let grids = GridOverlay(parsed.map { ($0.run, $0.data) }, axes: axes) else {
+                return nil
+            }
+            (script, height) = (grids.script, grids.height)
+            words = (parsed.map { "Run \($0.run): \($0.figure.alternativeText)" } + [grids.words])
+                .joined(separator: " ")
+            return
+        }
+        var lines = ["set title \(Self.quoted(title))"] + axes
         lines += [
             "set grid ytics lc rgb '#dddddd'", "set border 3", "set tics nomirror",
             "set key outside bottom center horizontal",
@@ -112,8 +119,17 @@ struct FigureOverlay {
     /// Those of the runs' own figures.
     private static let colours = ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#8c6d31"]
 
-    private static func quoted(_ text: String) -> String {
+    static func quoted(_ text: String) -> String {
         "'" + text.replacing("'", with: "''").replacing("\n", with: " ") + "'"
+    }
+
+    /// A number, or none.
+    static func value(_ value: JSON) -> Double {
+        switch value {
+        case .integer(let whole): Double(whole)
+        case .number(let number): number
+        default: .nan
+        }
     }
 
     /// A number for gnuplot; nothing else of a figure's data reaches the script bare.

@@ -5,6 +5,7 @@ internal import Events
 internal import Foundation
 internal import Mustache
 internal import Notebook
+internal import Provenance
 
 extension HTMLReport {
     static func render(_ template: String, _ context: [String: Any]) -> String {

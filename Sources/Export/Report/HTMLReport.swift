@@ -7,23 +7,26 @@ internal import Events
 internal import Foundation
 internal import Mustache
 internal import Notebook
+internal import Provenance
 
 /// A run's page.
 package struct HTMLReport {
     let run: RunFacts
     let policy: ReleasePolicy?
     let version: String
-    /// Pictures by the figure's position; drawn once.
-    var pictures: [Int: [UInt8]] = [:]
+    /// Pictures and formulas; drawn once.
+    let drawings: Drawings
 
-    /// - Parameter policy: Where given, what it withholds is left out of the page too.
-    package init(_ run: RunFacts, policy: ReleasePolicy? = nil, version: String) {
+    /// - Parameters:
+    ///   - policy: Where given, what it withholds is left out of the page too.
+    ///   - drawings: Those that came with an imported run; drawn here where nil.
+    package init(
+        _ run: RunFacts, policy: ReleasePolicy? = nil, version: String, drawings: Drawings? = nil
+    ) {
         self.run = run
         self.policy = policy
         self.version = version
-        for (index, figure) in run.figures.enumerated() {
-            pictures[index] = FigureDrawing.svg(figure.script, title: figure.title)
-        }
+        self.drawings = drawings ?? Drawings(of: run)
     }
 
     /// The page's bytes: the same for the same run.
@@ -121,7 +124,7 @@ package struct HTMLReport {
             return "<pre>" + HTMLText.escaped(run.text) + "</pre>"
                 + run.cells.indices.map { cell($0) }.joined()
         }
-        let prose = Prose(study, values: run.inlineValues)
+        let prose = Prose(study, values: run.inlineValues, math: drawings.formulas)
         let byID = Dictionary(run.cells.enumerated().map { ($1.id, $0) }) { first, _ in first }
         var out = ""
         for block in study.blocks {
@@ -175,12 +178,12 @@ package struct HTMLReport {
         }
         let hasFailed = run.failure?.cell == index
         var outputs: [[String: Any]] = []
-        for stream in ["stdout", "stderr"] {
+        for stream in [RunWriter.OutputStream.standardOutput, .standardError] {
             let bytes = run.outputs.filter { $0.cell == index && $0.stream == stream }.flatMap(
                 \.bytes)
             guard !bytes.isEmpty else { continue }
             let text = clean(HTMLText.terminal(bytes))
-            let isError = stream == "stderr"
+            let isError = stream == .standardError
             var output: [String: Any] = [
                 "class": (isError ? hasFailed ? " err bad" : " err" : "")
                     + (Self.isTable(text) ? "" : " wrap"),
@@ -198,7 +201,7 @@ package struct HTMLReport {
         }
         context["outputs"] = outputs
         context["figures"] = run.figures.enumerated().filter { $1.cell == index }.map {
-            figure($0, $1, pictures[$0])
+            figure($0, $1, drawings.pictures[$0])
         }.joined()
         let claims = run.claims.filter { $0.cell == index }.map(claim)
         context["hasClaims"] = !claims.isEmpty
@@ -229,6 +232,7 @@ package struct HTMLReport {
             "alt": clean(words.isEmpty ? figure.title : words), "words": clean(words),
         ]
         if let picture {
+            entry["height"] = FigureDrawing.height(of: picture)
             entry["source"] = "data:image/svg+xml;base64," + Data(picture).base64EncodedString()
         }
         return Self.render(ReportTemplate.figure, entry)

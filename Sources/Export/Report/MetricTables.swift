@@ -3,6 +3,7 @@
 
 internal import Events
 internal import Foundation
+internal import Provenance
 
 extension HTMLReport {
     /// A metric with all its arms.
@@ -21,7 +22,7 @@ extension HTMLReport {
         let points = run.series.reduce(0) { $0 + $1.values.count }
         var out = "<section><h2 id=\"metrics\">Metrics</h2>"
         out +=
-            "<p class=\"meta\">\(points) values in \(run.series.count) series; all of them, to the last digit, are in <code>\(BundleLayout.metrics)</code> of the bundle.</p>"
+            "<p class=\"meta\">\(points) \(points == 1 ? "value" : "values") in \(run.series.count) series; all of them, to the last digit, are in <code>\(BundleLayout.metrics)</code> of the bundle.</p>"
         let single = numbers.filter { $0.series.count == 1 }.flatMap(\.series)
         if !single.isEmpty { out += table(single, caption: "Single numbers", isNamed: true) }
         let many = numbers.filter { $0.series.count > 1 }

@@ -8,18 +8,23 @@ struct Prose {
     let study: StudyFile
     let values: [Int: String]
     /// TeX by its text, rendered; empty where KaTeX is not installed.
-    private(set) var math: [String: String] = [:]
+    let math: [String: String]
 
-    init(_ study: StudyFile, values: [Int: String]) {
+    init(_ study: StudyFile, values: [Int: String], math: [String: String]) {
         self.study = study
         self.values = values
+        self.math = math
+    }
+
+    /// Every formula of a study's text, once.
+    static func formulas(of study: StudyFile) -> [String] {
         var formulas: Set<String> = []
         for block in study.blocks {
             if case .prose(let markdown, _, _) = block {
-                formulas.formUnion(Self.lift(markdown).formulas)
+                formulas.formUnion(lift(markdown).formulas)
             }
         }
-        math = KaTeX.render(formulas.sorted())
+        return formulas.sorted()
     }
 
     /// One stretch of prose.
@@ -170,7 +175,9 @@ enum KaTeX {
         else { return [:] }
         var found: [String: String] = [:]
         for (formula, html) in zip(formulas, rendered) {
-            if let html = html.string, html.contains("<math") { found[formula] = html }
+            if let html = html.string, html.contains("<math"), MathML.isHarmless(html) {
+                found[formula] = html
+            }
         }
         return found
     }

@@ -65,7 +65,7 @@ enum ReportStyle {
         td.num,th.num{text-align:right;white-space:nowrap}td.plot{padding-top:.15rem;padding-bottom:.15rem}
         caption{text-align:left;color:var(--soft);padding-bottom:.3rem}
         .metric table{width:100%}details.metric{border-bottom:1px solid var(--line);padding:.2rem 0}details.metric>summary{display:flex;gap:.3rem .9rem;flex-wrap:wrap;align-items:baseline}
-        details.metric>summary::before{content:"\\25B8";font-size:.8em}details.metric[open]>summary::before{content:"\\25BE"}details.metric>summary::-webkit-details-marker{display:none}
+        details.metric>summary .name::before{content:"\\25B8\\A0";font-size:.8em;font-weight:400;color:var(--soft)}details.metric[open]>summary .name::before{content:"\\25BE\\A0"}details.metric>summary::-webkit-details-marker{display:none}
         .interval{display:block;width:200px;height:18px}.interval line{stroke:var(--l0);stroke-width:2}.interval circle{fill:var(--l0)}.interval .grid{stroke:var(--line);stroke-width:1}
         figure{margin:1.4rem 0}
         figure img{display:block;width:100%;max-width:40rem;height:auto}
@@ -81,7 +81,7 @@ enum ReportStyle {
         .claims{list-style:none;padding:0;margin:.8rem 0}
         .claims li{padding:.15rem 0 .15rem .8rem;border-left:3px solid;margin:.45rem 0}
         .claims .words{color:var(--ink)}.claims .words strong{font-weight:600}
-        .claims .why{display:block;color:var(--soft);font-size:.85rem;line-height:1.45}.claims .from{font-size:.85rem}
+        .claims .why{display:block;color:var(--soft);font-size:.85rem;line-height:1.45}.claims .from{font-size:.85rem;white-space:nowrap}
         .upfront{border-bottom:1px solid var(--line);padding-bottom:.8rem;margin-bottom:1.6rem}.upfront h2{margin-top:1.6rem}
         .note{background:var(--card);border:1px solid var(--line);border-radius:6px;padding:.7rem .9rem;font-size:.9rem}
         .note.bad{background:var(--badbg);border-color:currentColor}.note.bad *{color:inherit}.note pre{background:transparent;border:0;padding:.3rem 0;margin:0}
@@ -90,7 +90,7 @@ enum ReportStyle {
         .diff .del{color:var(--bad)}.diff .ins{color:var(--good)}
         blockquote{margin:1rem 0;padding:0 1rem;border-left:4px solid var(--line);color:var(--soft)}
         img{max-width:100%}
-        math{font-size:1.05em}math[display=block]{margin:.8rem 0;overflow-x:auto}.katex{white-space:nowrap}
+        math{font-size:1.08em;font-family:'STIX Two Math','Cambria Math','Latin Modern Math','Libertinus Math',math,serif}math[display=block]{margin:.4rem 0;padding:.6em 0;overflow-x:auto}.katex{white-space:nowrap}
         .flow{display:block;width:100%;min-width:38rem;height:auto}.flow rect{fill:var(--card);stroke:var(--soft)}.flow text{fill:var(--ink);font:13px system-ui,'Liberation Sans','DejaVu Sans',sans-serif}.flow .takes{fill:var(--soft);font-size:12px}.flow path{fill:none;stroke:var(--soft)}.flow .failed{stroke:var(--bad)}
         footer{color:var(--soft);font-size:.85rem;padding-block:2.5rem}
         .skip{position:absolute;left:-999px}.skip:focus{left:1rem;top:1rem;background:var(--paper);padding:.5rem;z-index:1}
@@ -101,7 +101,7 @@ enum ReportStyle {
         @media (max-width:34rem){body{font-size:16px}.chart text{font-size:22px}.chart path{stroke-width:2.5}h1{font-size:1.6rem}header.top{padding-top:1.5rem}.panel dl{grid-template-columns:1fr;gap:0}.panel dd{margin-bottom:.5rem}th,td{padding-right:.7rem}}
         @page{margin:18mm 17mm 20mm;@bottom-center{content:counter(page) " / " counter(pages);font:9pt system-ui,sans-serif;color:#444}}
         @media print{:root{--ink:#000;--soft:#444;--paper:#fff;--card:#fff;--line:#bbb;--link:#000;--value:#000}
-        body{font-size:10.5pt;line-height:1.45}.page{display:block;padding:0}nav.side,details.toc,.skip{display:none}header.top{padding-top:0}
+        body{font-size:10.5pt;line-height:1.45}.page{display:block;padding:0}nav.side,details.toc,.skip,figcaption details{display:none}header.top{padding-top:0}
         pre{white-space:pre-wrap;overflow-wrap:anywhere;max-height:none!important}.scroll{overflow:visible}.flow{min-width:0}figure img{max-width:26rem}.chart{max-width:34rem}
         figure,tr,.claims li{break-inside:avoid}h2,h3,h4,thead{break-after:avoid}p{orphans:3;widows:3}a{text-decoration:none}.value{text-decoration:none}
         details.cell{break-inside:avoid}}

@@ -59,7 +59,7 @@ enum ReportTemplate {
         """
 
     static let figure = """
-        <figure id="figure-{{number}}">{{#source}}<img src="{{{source}}}" alt="{{alt}}" width="560" height="360">{{/source}}{{^source}}<p class="note">The figure could not be drawn here; its numbers are in the bundle.</p>{{/source}}<figcaption><b>Figure {{number}}.</b> {{title}}{{#words}}<details class="more"><summary>In words</summary>{{words}}</details>{{/words}}</figcaption></figure>
+        <figure id="figure-{{number}}">{{#source}}<img src="{{{source}}}" alt="{{alt}}" width="560" height="{{height}}">{{/source}}{{^source}}<p class="note">The figure could not be drawn here; its numbers are in the bundle.</p>{{/source}}<figcaption><b>Figure {{number}}.</b> {{title}}{{#words}}<details class="more"><summary>In words</summary>{{words}}</details>{{/words}}</figcaption></figure>
 
         """
 

@@ -7,6 +7,8 @@ internal import GRDB
 /// What an import did.
 package struct ImportReport: Sendable, Hashable {
     package var imported: [String] = []
+    /// Of a bundle: the runs upstream of its own, of which only rows came.
+    package var upstream: [String] = []
     /// Runs that were here already.
     package var known: [String] = []
     /// Runs that were left out, and why.
@@ -14,6 +16,8 @@ package struct ImportReport: Sendable, Hashable {
     package var objects = 0
     /// Of a bundle's runs, how many objects it withheld.
     package var missing: [String: Int] = [:]
+
+    package init() {}
 }
 
 extension Ledger {
@@ -109,10 +113,19 @@ extension Ledger {
         let seals = try rows("SELECT * FROM seal WHERE run = ?", [number])
         let files = try rows("SELECT * FROM source_file WHERE run = ?", [number])
         try write { db in
+            var checked: Set<String> = []
             func insert(_ table: String, _ row: Row, replacing: [String: DatabaseValue] = [:])
                 throws
             {
                 let names = Array(row.columnNames)
+                // They stand in the statement, and the file is a stranger's.
+                if checked.insert(table).inserted,
+                    !Set(try db.columns(in: table).map(\.name)).isSuperset(of: names)
+                {
+                    throw ProvenanceError(
+                        .corrupted, "Its table \(table) has columns that no ledger has.",
+                        where: source, mend: "get the ledger or bundle again from its author")
+                }
                 let values = names.map { replacing[$0] ?? row[$0] }
                 let marks = Array(repeating: "?", count: names.count).joined(separator: ", ")
                 try db.cachedStatement(

@@ -21,6 +21,12 @@ package struct RunRecord: Sendable, Equatable {
         package var cell: Int
         package var stream: RunWriter.OutputStream
         package var bytes: [UInt8]
+
+        package init(cell: Int, stream: RunWriter.OutputStream, bytes: [UInt8]) {
+            self.cell = cell
+            self.stream = stream
+            self.bytes = bytes
+        }
     }
 
     /// A metric's summary; its points are read with ``Ledger/points(of:)``, or lie in `points` where

@@ -51,6 +51,12 @@ struct Replayer {
         return try verdict(on: outcome.id, of: original)
     }
 
+    /// Runs it again and judges nothing: where cells run that may be hostile, the verdict is another process's.
+    /// - Returns: The replay's id.
+    func rerun(_ original: RunRecord, in tree: Restoration) async throws -> String {
+        try await run(original, in: tree).id
+    }
+
     /// Runs one cell of a run and the cells that it needs. The verdict covers those, and is not kept: what some cells
     /// gave says nothing of the whole run.
     /// - Throws: as ``replay(_:)``; `.nothingToReplay` too where the cell is not in the run, or did not run.
@@ -302,7 +308,8 @@ struct Replayer {
         return try await StudyRunner(request, view: view).run()
     }
 
-    private func verdict(
+    /// Compares a replay on this ledger with its original, and keeps the verdict.
+    func verdict(
         on replay: String, of original: RunRecord, segments: [TrainingSegment]? = nil,
         isFinal: Bool = true
     ) throws -> ReplayVerdict {
