@@ -48,8 +48,6 @@ datasets:
 inputs:
   aligned: {study: base.md, artifact: aligned}
 ---
-The loss ends at `{swift} last`, above $e^{-3}$.
-
 ```swift
 //| id: train
 import Foundation
@@ -64,6 +62,8 @@ for step in 0..<20 { run.record("loss", 1 / Double(step + 1), step: step) }
 run.claim("the loss falls", holds: last < 1, evidence: "\(last)")
 try run.save("made.txt") { try words.write(toFile: $0, atomically: true, encoding: .utf8) }
 ```
+
+The loss ends at `{swift} last`, above $e^{-3}$.
 
 ```swift
 //| id: end
