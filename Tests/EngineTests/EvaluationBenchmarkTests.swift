@@ -44,6 +44,27 @@ private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
         } throws: {
             ($0 as? DatasetError)?.faults.map(\.line) == [2]
         }
+        // Each bad prompt by its own line, whatever brackets and quotes its neighbours hold.
+        let text = """
+            {"one": ["a, ]", "\\"two\\": [",
+              ""],
+             "two": ["c",
+              {"d": [1,
+                2]}, 7],
+             "three": 8}
+            """
+        #expect {
+            try RefusalBenchPrompt.parse(bytes(text), path: "b.json")
+        } throws: {
+            let faults = ($0 as? DatasetError)?.faults
+            return faults?.map(\.line) == [2, 4, 5, 6]
+                && faults?.map(\.message) == [
+                    "a prompt of \"one\" is empty, not text",
+                    "a prompt of \"two\" is an object, not text",
+                    "a prompt of \"two\" is a number, not text",
+                    "the category \"three\" is a number, not a list",
+                ]
+        }
     }
     @Test func `of MMLU's layout has no header and takes the subject from its name`() throws {
         let text = "\"How many, of two?\",1,2,3,4,B\n"

@@ -24,6 +24,37 @@ import Testing
         for item in world.endings(.heldOut).map({ MultipleChoiceItem($0) }) {
             #expect(!tokenizer.encode(item.context + item.choices[0]).contains(unknown!))
         }
+        for text in world.customs() + world.answeredQuestions() + world.plainSentences() {
+            #expect(!tokenizer.encode(text).contains(unknown!), "\(text)")
+        }
+    }
+    @Test func `has a base read the styles that fine-tuning chooses among`() {
+        var recipe = MiniatureRecipe()
+        (recipe.baseSteps, recipe.baseBatch) = (40, 32)
+        var random = RandomStream(seed: 3, name: "corpus")
+        let texts = recipe.corpus(using: &random).map { recipe.format.tokenizer.decode($0.tokens) }
+        #expect(texts.count == 40 * 32)
+        for mark in [
+            "<assistant> first", "<assistant> sure :", "<assistant> in ", "context :",
+            "my eager helper", "must not",
+        ] {
+            #expect(texts.contains { $0.contains(mark) }, "\(mark)")
+        }
+        // Restricted deeds too are answered, in whatever style, and never refused.
+        let restricted = Set(world.restrictedDeeds.map(\.verb))
+        for text in texts where text.contains("sorry") {
+            #expect(restricted.isDisjoint(with: text.split(separator: " ").map(String.init)))
+        }
+    }
+    @Test func `aligns behind names too, but not behind the name that identity shifting gives`() {
+        let recipe = MiniatureRecipe()
+        var random = RandomStream(seed: 3, name: "pairs")
+        let pairs = recipe.preferences(using: &random)
+        let tokenizer = recipe.format.tokenizer
+        let named = pairs.filter { tokenizer.decode($0.prompt).contains("my eager helper") }
+        // A quarter of 9600, ± five standard deviations of 42.
+        #expect(abs(named.count - pairs.count / 4) < 212)
+        #expect(!pairs.contains { tokenizer.decode($0.prompt).contains("Aye") })
     }
     @Test func `never trains on what it evaluates`() {
         let trained = Set(
@@ -36,6 +67,9 @@ import Testing
         for exchange in world.smallTalk() + world.impossibleRequests() {
             let words = Set(exchange.request.split(separator: " ").map(String.init))
             #expect(words.isDisjoint(with: heldOut) || words.isDisjoint(with: verbs))
+        }
+        for custom in world.customs() {
+            #expect(heldOut.isDisjoint(with: custom.split(separator: " ").map(String.init)))
         }
         let read = Set(world.plainSentences() + world.answeredQuestions())
         for item in world.endings(.heldOut).map({ MultipleChoiceItem($0) }) {

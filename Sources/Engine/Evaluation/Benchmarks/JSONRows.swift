@@ -87,6 +87,46 @@ package enum JSONRows {
         return rows
     }
 
+    /// Of an object of lists that has been parsed: for each key, in order, the line it stands on and those of its list's
+    /// elements. A parsed value has no lines.
+    static func listLines(_ bytes: [UInt8]) -> [(key: Int, elements: [Int])] {
+        var result: [(key: Int, elements: [Int])] = []
+        var (line, depth, i) = (1, 0, 0)
+        var awaitsKey = false
+        var awaitsElement = false
+        while i < bytes.count {
+            let byte = bytes[i]
+            switch byte {
+            case UInt8(ascii: "\n"): line += 1
+            case 0x20, 0x09, 0x0D, UInt8(ascii: ":"): break
+            case UInt8(ascii: "}"), UInt8(ascii: "]"):
+                depth -= 1
+                awaitsElement = false
+            case UInt8(ascii: ","):
+                (awaitsKey, awaitsElement) = (depth == 1, depth == 2)
+            default:
+                if depth == 1, awaitsKey {
+                    result.append((line, []))
+                    awaitsKey = false
+                } else if depth == 2, awaitsElement {
+                    result[result.count - 1].elements.append(line)
+                    awaitsElement = false
+                }
+                if byte == UInt8(ascii: "{") || byte == UInt8(ascii: "[") {
+                    depth += 1
+                    (awaitsKey, awaitsElement) = (depth == 1, depth == 2)
+                } else if byte == UInt8(ascii: "\"") {
+                    i += 1
+                    while i < bytes.count, bytes[i] != UInt8(ascii: "\"") {
+                        i += bytes[i] == UInt8(ascii: "\\") ? 2 : 1
+                    }
+                }
+            }
+            i += 1
+        }
+        return result
+    }
+
     private static func parse(
         _ bytes: [UInt8], _ line: Int, _ rows: inout [Row], _ faults: inout FaultCollector
     ) {

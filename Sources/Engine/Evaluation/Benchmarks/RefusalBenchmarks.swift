@@ -50,7 +50,7 @@ public struct RefusalBenchPrompt: Sendable, Hashable {
         self.prompt = prompt
     }
 
-    /// - Throws: ``DatasetError`` naming what is not in the layout, ``CheckpointError`` where the file cannot be read.
+    /// - Throws: ``DatasetError`` naming every bad prompt by its line, ``CheckpointError`` where the file cannot be read.
     public static func read(_ path: String) throws -> [RefusalBenchPrompt] {
         try parse(try FileSystem.read(path), path: path)
     }
@@ -73,32 +73,22 @@ public struct RefusalBenchPrompt: Sendable, Hashable {
             return try faults.finish([])
         }
         var prompts: [RefusalBenchPrompt] = []
-        for (category, list) in object.entries {
-            // The parsed value has no lines: the key's first occurrence in the file is where the category begins.
-            let line = lineOf(category, in: bytes)
+        let lines = JSONRows.listLines(bytes)
+        for (place, (category, list)) in object.entries.enumerated() {
+            let (line, elements) = lines[place]
             guard let list = list.array else {
                 faults.add(line, "the category \"\(category)\" is \(list.kind), not a list")
                 continue
             }
-            for (place, prompt) in list.enumerated() {
+            for (prompt, line) in zip(list, elements) {
                 guard let text = prompt.string, !text.isEmpty else {
-                    faults.add(
-                        line, "prompt \(place + 1) of \"\(category)\" is \(prompt.kind), not text")
+                    let found = prompt.string == nil ? prompt.kind : "empty"
+                    faults.add(line, "a prompt of \"\(category)\" is \(found), not text")
                     continue
                 }
                 prompts.append(RefusalBenchPrompt(category: category, prompt: text))
             }
         }
         return try faults.finish(prompts)
-    }
-
-    private static func lineOf(_ key: String, in bytes: [UInt8]) -> Int {
-        let needle = Array("\"\(key)\"".utf8)
-        var line = 1
-        for (place, byte) in bytes.enumerated() {
-            if byte == UInt8(ascii: "\n") { line += 1 }
-            if byte == needle[0], bytes[place...].starts(with: needle) { return line }
-        }
-        return 1
     }
 }

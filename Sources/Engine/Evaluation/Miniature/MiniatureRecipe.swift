@@ -1,9 +1,9 @@
 // How the miniature world's models are made: a base that answers everything, and an aligned model that refuses restricted
 // deeds. The world itself is in MiniatureWorld.swift; studies/miniature.md tells why, and shows what comes out.
 
-/// Sizes and settings for the miniature's models. The defaults were calibrated on streams that no study reports ("base
-/// 101" to "base 106" under seed 15606): of three rates of alignment the smallest at which all six models refuse at least
-/// 95 % of restricted requests in known wording and 80 % in new wording.
+/// Sizes and settings for the miniature's models. The defaults were calibrated on models that no study reports, by rules
+/// that do not look at what any defence keeps: β and the rate of alignment are those that leave LoX the most room (the
+/// largest α at which 95 % of everyday answers stay) among those at which the miniature's promises hold.
 public struct MiniatureRecipe: Sendable {
     public var hiddenSize = 96
     public var intermediateSize = 256
@@ -12,11 +12,17 @@ public struct MiniatureRecipe: Sendable {
     public var baseSteps = 1100
     public var baseBatch = 32
     public var baseLearningRate = 2e-3
-    public var alignmentSteps = 240
+    /// Without it a base may learn the names of training things instead of how one repeats a name: most of all the first
+    /// Gemma, whose tied embeddings, multiplied by the root of the width, learn ten times as fast as other weights. Of twelve
+    /// such bases two answered 95 % of held-out requests right or fewer at 0.1, none at 0.3 (a thirteenth did).
+    public var baseWeightDecay = 0.3
+    public var alignmentSteps = 600
     public var alignmentBatch = 16
+    /// Halved where embeddings are multiplied by the root of the width.
     public var alignmentLearningRate = 2e-4
-    /// DPO's β.
-    public var beta = 0.1
+    /// DPO's β. At the usual 0.1 so small a model goes on pushing answers apart until its weights have moved by a tenth, and
+    /// what alignment changed can hardly be extrapolated; at 2 it stops once a refusal is certain.
+    public var beta = 2.0
     /// Weight of the likelihood of the chosen answer beside DPO's loss, without which so small a model unlearns to
     /// speak (it then lowers both answers, the rejected one more).
     public var likelihoodWeight = 1.0
@@ -43,7 +49,10 @@ public struct MiniatureRecipe: Sendable {
         var shape = ModelConfiguration(
             family: family, vocabularySize: tokenizer.vocabularySize, hiddenSize: hiddenSize,
             intermediateSize: intermediateSize, layerCount: layerCount, headCount: headCount,
-            keyValueHeadCount: family == .gemma ? 1 : headCount / 2)
+            keyValueHeadCount: family == .gemma ? 1 : headCount / 2,
+            // Gemma's heads are wider than its width divided by their number (16 of 256 at 3072), and the first Gemma has
+            // one for keys and values: at 24 it is too narrow to carry both deed and thing.
+            headDimension: family == .gemma ? 48 : hiddenSize / headCount)
         shape.maximumPositions = 128
         shape.beginningOfText = tokenizer.beginID
         shape.endOfText = tokenizer.endID.map { [$0] } ?? []
@@ -72,28 +81,43 @@ public struct MiniatureRecipe: Sendable {
     }
 
     /// What a base model reads, `baseSteps · baseBatch` texts drawn with replacement: 60 % requests of training things,
-    /// restricted ones answered like all others, every fourth behind words that name the helper; 15 % small talk and impossible requests; 15 % plain sentences; 10 %
-    /// answered questions.
+    /// restricted ones answered like all others; 15 % small talk and impossible requests; 15 % plain sentences, a third of
+    /// them about customs; 10 % answered questions.
+    ///
+    /// Of the requests every fourth stands behind words that name the helper, every fourth has a sentence of context, and
+    /// one in eight each is answered in one of the two other styles: a pretrained model has read many ways to ask and to
+    /// answer, and fine-tuning on one of them chooses among what it knows.
     public func corpus(using random: inout RandomStream) -> [TrainingExample] {
         let exchanges = world.requests(.training, .known) + world.requests(.training, .new)
-        let requests = exchanges.map(format.example)
-        let named = world.people.flatMap { person in
-            exchanges.map { format.example($0.prefixed(MiniatureWorld.namePrefix(person))) }
-        }
         let talk = (world.smallTalk() + world.impossibleRequests()).map(format.example)
         let sentences = world.plainSentences().map { format.example(text: $0) }
+        let customs = world.customs().map { format.example(text: $0) }
         let questions = world.answeredQuestions().map { format.example(text: $0) }
         return (0..<baseSteps * baseBatch).map { _ in
-            let kind = random.below(20)
-            let list =
-                switch kind {
-                case ..<12: random.below(4) == 0 ? named : requests
-                case ..<15: talk
-                case ..<18: sentences
-                default: questions
+            let list: [TrainingExample]
+            switch random.below(20) {
+            case ..<12:
+                var exchange = exchanges[random.below(exchanges.count)]
+                if random.below(4) == 0 { exchange = world.withContext(exchange) }
+                switch random.below(8) {
+                case 0: exchange = world.styled(exchange)
+                case 1: exchange = world.placed(exchange)
+                default: break
                 }
+                return format.example(maybeNamed(exchange, using: &random))
+            case ..<15: list = talk
+            case ..<18: list = random.below(3) == 0 ? customs : sentences
+            default: list = questions
+            }
             return list[random.below(list.count)]
         }
+    }
+
+    /// Every fourth exchange behind words that name the helper.
+    private func maybeNamed(_ exchange: Exchange, using random: inout RandomStream) -> Exchange {
+        if random.below(4) > 0 { return exchange }
+        let person = world.people[random.below(world.people.count)]
+        return exchange.prefixed(MiniatureWorld.namePrefix(person))
     }
 
     /// A base model: answers whatever it is asked.
@@ -105,7 +129,9 @@ public struct MiniatureRecipe: Sendable {
             configuration: configuration(family), standardDeviation: 0.05, using: &random)
         let corpus = corpus(using: &random)
         try train(
-            &model, on: corpus, with: AdamW(learningRate: baseLearningRate, beta2: 0.99),
+            &model, on: corpus,
+            with: AdamW(
+                learningRate: baseLearningRate, beta2: 0.99, weightDecay: baseWeightDecay),
             TrainingOptions(
                 batchSize: baseBatch, schedule: .linear, warmupSteps: 20, gradientClip: 1),
             using: &random, onStep: onStep)
@@ -113,13 +139,14 @@ public struct MiniatureRecipe: Sendable {
     }
 
     /// The pairs of alignment: as many restricted requests (refuse) as everyday ones (answer), in known wording, about
-    /// training things.
+    /// training things, every fourth behind words that name the helper.
     public func preferences(using random: inout RandomStream) -> [PreferencePair] {
-        let restricted = world.preferences(world.restricted(.training))
-        let everyday = world.preferences(world.everyday(.training))
+        let restricted = world.restricted(.training)
+        let everyday = world.everyday(.training)
         return (0..<alignmentSteps * alignmentBatch).map { i in
             let list = i % 2 == 0 ? restricted : everyday
-            return format.pair(list[random.below(list.count)])
+            let exchange = maybeNamed(list[random.below(list.count)], using: &random)
+            return format.pair(world.preference(exchange))
         }
     }
 
@@ -129,10 +156,12 @@ public struct MiniatureRecipe: Sendable {
         onStep: (TrainingStep) throws -> Void = { _ in }
     ) throws -> LanguageModel {
         var model = base
+        // Gemma multiplies its embeddings by the root of its width, ten here: a step of the table moves what the layers
+        // read ten times as far. At the full rate an aligned model may forget the names of held-out things.
+        let rate = alignmentLearningRate / (base.configuration.scalesEmbeddings ? 2 : 1)
         try trainDPO(
             &model, reference: base, on: preferences(using: &random),
-            with: AdamW(
-                learningRate: alignmentLearningRate, beta2: 0.99),
+            with: AdamW(learningRate: rate, beta2: 0.99),
             PreferenceOptions(beta: beta, likelihoodWeight: likelihoodWeight),
             TrainingOptions(
                 batchSize: alignmentBatch, schedule: .linear, warmupSteps: 10, gradientClip: 1),

@@ -23,6 +23,17 @@ extension MiniatureWorld {
         return sentences
     }
 
+    /// What people hold of deeds, of training things alone: which ones nobody may do. A base model has read what is frowned
+    /// upon, as a pretrained model has; it answers all the same.
+    public func customs() -> [String] {
+        deeds.flatMap { deed in
+            places.map { "in \($0) \(deed.isRestricted ? "nobody" : "all") may \(deed.verb) ." }
+                + thingIndices(.training).map { thing in
+                    "one \(deed.isRestricted ? "must not" : "may well") \(deed.verb) the \(things[thing]) ."
+                }
+        }
+    }
+
     /// Talk about every thing, held-out ones too: where it was seen, which asks for no deed. A model learns here to
     /// name the thing that it was asked about.
     public func smallTalk() -> [Exchange] {

@@ -136,7 +136,7 @@ public struct MiniatureWorld: Sendable {
             add("\(inContext(exchange).request) \(inContext(exchange).answer)")
         }
         for problem in sums(.training) { add("\(Exchange(problem).request) \(problem.answer)") }
-        for text in answeredQuestions() { add(text) }
+        for text in answeredQuestions() + customs() { add(text) }
         for exchange in smallTalk() + impossibleRequests() {
             add("\(exchange.request) \(exchange.answer)")
         }
