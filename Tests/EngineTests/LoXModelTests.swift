@@ -162,6 +162,45 @@ struct MiniaturePair {
         }
     }
 
+    /// Two processes, so that the peak is the extrapolation's alone: 24 layers, 63 MB a model, of which the
+    /// published script holds three. The largest matrix takes 0.5 MB.
+    @Test func `from folder to folder holds one matrix and its block, whatever the model`() async {
+        defer { try? FileManager.default.removeItem(atPath: Self.memoryFolder(getpid())) }
+        await #expect(processExitsWith: .success) {
+            let folder = `Low-rank extrapolation of models`.memoryFolder(getppid())
+            try FileManager.default.createDirectory(
+                atPath: folder, withIntermediateDirectories: true)
+            let configuration = ModelConfiguration(
+                vocabularySize: 64, hiddenSize: 256, intermediateSize: 512, layerCount: 24,
+                headCount: 4)
+            for (seed, name) in [(UInt64(1), "base"), (2, "aligned")] {
+                var random = RandomStream(seed: seed, name: "memory")
+                try LanguageModel(configuration: configuration, using: &random).save(
+                    to: folder + "/" + name)
+            }
+        }
+        await #expect(processExitsWith: .success) {
+            let folder = `Low-rank extrapolation of models`.memoryFolder(getppid())
+            func peak() throws -> Int {
+                let status = try String(contentsOfFile: "/proc/self/status", encoding: .utf8)
+                let line = status.split(separator: "\n").first { $0.hasPrefix("VmHWM") }!
+                return Int(line.split(separator: " ").dropFirst().first!)! << 10
+            }
+            let before = try peak()
+            let records = try LoX.extrapolate(
+                checkpoint: folder + "/aligned", from: folder + "/base", to: folder + "/robust",
+                rank: 3, coefficient: 1.25)
+            precondition(records.count >= 168, "\(records.count) matrices")
+            let risen = try peak() - before
+            precondition(risen < 24 << 20, "\(risen >> 20) MiB more")
+        }
+    }
+
+    fileprivate static func memoryFolder(_ process: Int32) -> String {
+        FileManager.default.temporaryDirectory.appending(path: "lox-memory-\(process)").path(
+            percentEncoded: false)
+    }
+
     @Test func `a tensor that the base lacks is named before anything is written`() throws {
         let folders = try TemporaryCheckpoints(
             base: ["a": Tensor(zeros: [2, 2])],
