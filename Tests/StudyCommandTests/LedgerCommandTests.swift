@@ -214,7 +214,9 @@ import Testing
         let taken = try StudyProcess(["import", runs.folder.path, "--json"], in: other.path)
         #expect(taken.status == 0, "\(taken.errors)")
         #expect((taken.json["imported"] as? [String])?.count == 3)
-        #expect(Set(taken.json.keys) == ["imported", "known", "refused", "objects", "missing"])
+        #expect(
+            Set(taken.json.keys)
+                == ["imported", "known", "refused", "objects", "missing", "upstream"])
         let again = try StudyProcess(["import", runs.folder.path], in: other.path)
         #expect(again.output == "0 imported, 3 here already, 0 refused, 0 objects copied\n")
         try other.write("no archive", to: "text.tar")
