@@ -183,7 +183,7 @@ final class TerminalProcess {
         let run = try run(columns: 40)
         try run.wait(for: "/12")
         #expect(run.finish() == 0)
-        #expect(run.statusLines.count > 2)
+        #expect(run.statusLines.count > 5)
         #expect(run.statusLines.allSatisfy { $0.count <= 39 }, "\(run.statusLines)")
         #expect(run.statusLines.contains { $0.contains("steps ") && $0.contains("/12") })
         #expect(!run.screen.contains { $0.hasPrefix("[1/2] slow ") })
