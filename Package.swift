@@ -122,16 +122,17 @@ let package = Package(
         // Our side of Benchmarks/training/compare.py.
         .executableTarget(
             name: "training-bench", dependencies: ["Engine"], path: "Benchmarks/training",
-            sources: ["main.swift"], swiftSettings: strict),
+            exclude: ["compare.py"], sources: ["main.swift"], swiftSettings: strict),
         // Our side of Benchmarks/lox/compare.py and whole_model.py.
         .executableTarget(
             name: "lox-bench", dependencies: ["Engine"], path: "Benchmarks/lox",
-            sources: ["main.swift"], swiftSettings: strict),
+            exclude: ["compare.py", "whole_model.py"], sources: ["main.swift"],
+            swiftSettings: strict),
 
         // Encodes documents, for Benchmarks/tokenizer/compare.py.
         .executableTarget(
             name: "tokenizer-benchmark", dependencies: ["Engine"], path: "Benchmarks/tokenizer",
-            sources: ["main.swift"], swiftSettings: strict),
+            exclude: ["compare.py"], sources: ["main.swift"], swiftSettings: strict),
 
         // Our side of Benchmarks/export/compare.py.
         .executableTarget(
@@ -141,13 +142,13 @@ let package = Package(
         // Loads and saves an adapter, for Benchmarks/peft/compare.py.
         .executableTarget(
             name: "peft-roundtrip", dependencies: ["Engine"], path: "Benchmarks/peft",
-            sources: ["main.swift"], swiftSettings: strict),
+            exclude: ["compare.py"], sources: ["main.swift"], swiftSettings: strict),
 
         // One hash a line for every kind of arithmetic, to compare machines. Another machine need not have
         // Swift: the runtime is in it.
         .executableTarget(
             name: "samebits", dependencies: ["Engine", "EngineKernels"],
-            path: "Benchmarks/samebits", swiftSettings: strict,
+            path: "Benchmarks/samebits", exclude: ["compare.py"], swiftSettings: strict,
             linkerSettings: [.unsafeFlags(["-static-stdlib"]), .linkedLibrary("stdc++")]),
 
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: tests),
@@ -163,7 +164,7 @@ let package = Package(
             swiftSettings: tests),
         .testTarget(
             name: "ExportTests", dependencies: ["Export", "Provenance", "Events", "TestSupport"],
-            swiftSettings: tests),
+            exclude: ["formats.py", "validate.sh"], swiftSettings: tests),
         .testTarget(
             name: "StudyCommandTests",
             dependencies: ["Export", "Provenance", "Events", "TestSupport"],

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <unwind.h>
 #include <unistd.h>
 
 int ks_read_words(uintptr_t address, uintptr_t words[2]) {
@@ -26,6 +27,64 @@ size_t ks_walk(uintptr_t pc, uintptr_t fp, uintptr_t *frames, size_t capacity) {
         fp = next;
     }
     return count;
+}
+
+#if defined(__x86_64__)
+enum { frame_register = 6 };  // rbp, as DWARF counts
+// Where the return address lies while a frame is made or undone, and in a stub of the linkage table; 0 within a body.
+static uintptr_t return_slot(uintptr_t pc, uintptr_t sp) {
+    const uint8_t *code = (const uint8_t *)pc;
+    uintptr_t words[2];
+    if (!ks_read_words(pc - 8, words) || !ks_read_words(pc, words)) return 0;
+    if (code[0] == 0x55 || code[0] == 0xc3) return sp;                                // push %rbp; ret
+    if (memcmp(code, "\xf3\x0f\x1e\xfa", 4) == 0) return sp;                          // endbr64
+    if (memcmp(code, "\x48\x89\xe5", 3) == 0 && code[-1] == 0x55) return sp + 8;      // mov %rsp, %rbp
+    if (memcmp(code, "\xff\x25", 2) == 0 || code[0] == 0x68) return sp;               // stub: jmp *slot; push index
+    if (code[0] == 0xe9 && code[-5] == 0x68) return sp + 8;                           // stub: jmp to the first
+    if (code[0] == 0xe9 && code[-1] == 0x5d) return sp;                               // pop %rbp; jmp elsewhere
+    return 0;
+}
+#elif defined(__aarch64__)
+enum { frame_register = 29 };
+static uintptr_t return_slot(uintptr_t pc, uintptr_t sp) {
+    (void)pc, (void)sp;
+    return 0;
+}
+#endif
+
+typedef struct {
+    uintptr_t from;  // frames before it are the handler's own
+    uintptr_t *frames;
+    size_t count, capacity;
+    uintptr_t fp;  // of the last frame
+} unwinding;
+
+static _Unwind_Reason_Code step(struct _Unwind_Context *context, void *into) {
+    unwinding *u = into;
+    uintptr_t ip = _Unwind_GetIP(context);
+    if (u->count == 0 && ip != u->from) return _URC_NO_REASON;
+    if (u->count == u->capacity) return _URC_END_OF_STACK;
+    u->frames[u->count] = u->count == 0 ? ip : ip - 1;
+    u->count++;
+    u->fp = _Unwind_GetGR(context, frame_register);
+    return _URC_NO_REASON;
+}
+
+// By the unwinder's tables first: libc keeps no frame pointers, and following them from there would skip its caller, the
+// very line of the cell. Where the tables end (Swift's runtime has functions without), by frame pointers: those keep them.
+size_t ks_unwind(uintptr_t pc, uintptr_t sp, uintptr_t fp, uintptr_t *frames, size_t capacity) {
+    unwinding u = {.from = pc, .frames = frames, .capacity = capacity};
+    _Unwind_Backtrace(step, &u);
+    if (u.count == capacity || pc == 0) return u.count;
+    if (u.count > 1) {
+        // The walk gives the last frame again.
+        uintptr_t last = frames[u.count - 1];
+        return u.count - 1 + ks_walk(last, u.fp, frames + u.count - 1, capacity - u.count + 1);
+    }
+    uintptr_t slot = return_slot(pc, sp), words[2];
+    if (slot == 0 || !ks_read_words(slot, words) || capacity < 2) return ks_walk(pc, fp, frames, capacity);
+    frames[0] = pc;
+    return 1 + ks_walk(words[0] - 1, fp, frames + 1, capacity - 1);
 }
 
 int ks_locate(uintptr_t address, const char **object, uintptr_t *base) {

@@ -14,6 +14,8 @@ void ks_order_start(void);
 /// Follows the frame pointers from (`pc`, `fp`); the return addresses, less one so that they lie in
 /// the call. Reads memory through the kernel, so a broken chain ends the walk and nothing else.
 size_t ks_walk(uintptr_t pc, uintptr_t fp, uintptr_t *frames, size_t capacity);
+// The same from a signal handler, of code that keeps no frame pointers too: from the registers that the signal found.
+size_t ks_unwind(uintptr_t pc, uintptr_t sp, uintptr_t fp, uintptr_t *frames, size_t capacity);
 
 /// The descriptor of the recorder's socket.
 int ks_socket(void);

@@ -2,7 +2,6 @@
 // output that waits in stdio, and the place.
 #include "internal.h"
 #include "KernelSupport.h"
-#include <execinfo.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -59,42 +58,38 @@ static void build_report(int number, const char *message, const uintptr_t *frame
 }
 
 static void flush_stdio(FILE *file) {
-    if (ftrylockfile(file) != 0) return;  // the cell trapped while printing
+    if (ftrylockfile(file) != 0) return;  // another thread prints, and may have trapped there
     fflush_unlocked(file);
     funlockfile(file);
 }
 
 static void handle(int number, siginfo_t *info, void *context) {
     static volatile sig_atomic_t entered = 0;
+    // What comes from outside (the recorder's stop) reaches any thread of ours, the flusher among them; the cell's place
+    // is on the main one.
+    if (info->si_code == SI_USER && getpid() == ks_owner() && gettid() != getpid()) {
+        tgkill(getpid(), getpid(), number);
+        return;
+    }
     struct sigaction standard = {.sa_handler = SIG_DFL};
     sigaction(number, &standard, NULL);
     if (getpid() == ks_owner() && !entered) {
         entered = 1;
-        uintptr_t pc = 0, fp = 0;
+        uintptr_t pc = 0, sp = 0, fp = 0;
 #if defined(__x86_64__)
         const mcontext_t *machine = &((ucontext_t *)context)->uc_mcontext;
         pc = (uintptr_t)machine->gregs[REG_RIP];
+        sp = (uintptr_t)machine->gregs[REG_RSP];
         fp = (uintptr_t)machine->gregs[REG_RBP];
 #elif defined(__aarch64__)
         const mcontext_t *machine = &((ucontext_t *)context)->uc_mcontext;
         pc = (uintptr_t)machine->pc;
+        sp = (uintptr_t)machine->sp;
         fp = (uintptr_t)machine->regs[29];
 #endif
         uintptr_t frames[KS_MAXIMUM_FRAMES];
         size_t count = ks_waiting_frames(frames, KS_MAXIMUM_FRAMES / 2);
-        // By the unwinder's tables first: libc keeps no frame pointers, and following them from there
-        // would skip its caller, the very line of the cell.
-        void *unwound[KS_MAXIMUM_FRAMES + 8];
-        int depth = backtrace(unwound, KS_MAXIMUM_FRAMES + 8), first = 0;
-        while (first < depth && (uintptr_t)unwound[first] != pc) first++;
-        if (first < depth) {
-            frames[count++] = pc;
-            for (int i = first + 1; i < depth && count < KS_MAXIMUM_FRAMES; i++) {
-                frames[count++] = (uintptr_t)unwound[i] - 1;
-            }
-        } else {
-            count += ks_walk(pc, fp, frames + count, KS_MAXIMUM_FRAMES - count);
-        }
+        count += ks_unwind(pc, sp, fp, frames + count, KS_MAXIMUM_FRAMES - count);
         int overflow = number == SIGSEGV && ks_is_stack_guard((uintptr_t)info->si_addr);
         build_report(number, overflow ? "stack overflow" : "", frames, count);
         flush_stdio(stdout);
@@ -105,8 +100,8 @@ static void handle(int number, siginfo_t *info, void *context) {
 }
 
 void ks_traps_start(void) {
-    void *warm[1];
-    backtrace(warm, 1);  // loads the unwinder now: a handler must not
+    uintptr_t warm[1];
+    ks_unwind(0, 0, 0, warm, 1);  // what the unwinder needs is loaded now: a handler must not
     const size_t size = 256 << 10;
     stack_t alternate = {.ss_size = size};
     alternate.ss_sp = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -68,7 +68,7 @@ struct ImportCommand: ParsableCommand {
     /// A file that is no SQLite database, or a folder with a bag's declaration.
     private static func isBundle(_ path: String) -> Bool {
         var isFolder: ObjCBool = false
-        FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
+        _ = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
         if isFolder.boolValue {
             return FileManager.default.fileExists(atPath: path + "/bagit.txt")
         }

@@ -75,7 +75,12 @@ extension CellFailure {
         // Where a dynamic library was loaded by another name, the file is still ours.
         let frames = raw.frames.filter { $0.object == library || $0.object.hasSuffix("/study.so") }
         if !frames.isEmpty, let symbolizer = toolchain.symbolizer {
-            trace = await Symbolizer(path: symbolizer).places(of: frames, library: library)
+            let symbolizer = Symbolizer(path: symbolizer)
+            trace = await symbolizer.places(of: frames, library: library)
+            if !trace.contains(where: { $0.line > 0 && $0.file.hasSuffix(sourceName) }) {
+                trace = await symbolizer.places(
+                    of: frames, library: library, skippingLineZero: true)
+            }
         }
         let places = trace.filter { $0.line > 0 && $0.file.hasSuffix(sourceName) }.map {
             SourcePlace(

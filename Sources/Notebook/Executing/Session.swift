@@ -65,6 +65,8 @@ package final class Session {
     private var ending: (reason: CellFailure.Reason, message: String, since: Double)?
     private var unitEnded = false
     private var lastWatch = 0.0
+    /// Seconds in which a cell that is stopped can say where it is; enough on a machine that is busy beyond its cores.
+    private static let grace = 10.0
 
     /// Starts the kernel.
     /// - Parameter folder: The working directory of the cells: the study's.
@@ -193,6 +195,8 @@ package final class Session {
             if unit > 0, program.units[unit - 1].cell == cell { return }
         case .cellEnded(let cell, _):
             try drain()
+            // It ended as its time or memory did: the signal is under way, and its report says so.
+            guard ending == nil else { return }
             unitEnded = true
             if unit + 1 < program.units.count, program.units[unit + 1].cell == cell { return }
             try tellDropped()
@@ -274,7 +278,10 @@ package final class Session {
     /// Time, memory, and whether the kernel is still there.
     private func watch() throws {
         lastWatch = now()
-        if let ending, now() - ending.since > 2 {
+        if let ending, now() - ending.since > Self.grace {
+            // We may have been held up longer than the cell (by a slow disk, say): what it has said meanwhile counts.
+            while failure == nil, study_waiting(kernel.socket) > 0, try receive() {}
+            guard failure == nil else { return }
             // It was asked for its place and could not even say that.
             kernel.end()
             throw RawFailureError(

@@ -17,9 +17,14 @@ struct Symbolizer {
 
     /// The places of `frames`, innermost first. Empty where the tool fails: a failure without a line
     /// is still a failure worth telling.
-    func places(of frames: [FrameAddress], library: String) async -> [Place] {
+    /// - Parameter skippingLineZero: Gives what the compiler added to a line (a release behind a call, which has line 0)
+    ///   the line before it.
+    func places(
+        of frames: [FrameAddress], library: String, skippingLineZero: Bool = false
+    ) async -> [Place] {
         let arguments =
             ["--output-style=JSON", "--inlines", "--obj=\(library)"]
+            + (skippingLineZero ? ["--skip-line-zero"] : [])
             + frames.map { "0x" + String($0.offset, radix: 16) }
         guard let result = try? await Tool.run(path, arguments), result.status == 0 else {
             return []
