@@ -1,6 +1,7 @@
 // Files that a parameter names, such as a checkpoint or a benchmark that a user brings: the same study runs on the
 // miniature and on them.
 
+public import Engine
 internal import Events
 
 extension Run {
@@ -30,6 +31,25 @@ extension Run {
                     + "\(path)\(mark)\(file.sha256)")
         }
         return file
+    }
+}
+
+extension Run {
+    /// The checkpoint that a parameter names (a folder in Hugging Face's layout, or `folder@sha256:HEX`), and how its own
+    /// chat template puts a request to it.
+    /// - Throws: what ``pinned(_:kind:)`` throws; ``RunError`` where the folder has no tokenizer; `CheckpointError`, and
+    ///   `TokenizerError` where there is no chat template.
+    public func checkpoint(
+        _ reference: String, dtype: DType? = nil, quantization: Quantization? = nil
+    ) throws -> (model: LanguageModel, format: PromptFormat) {
+        let folder = try pinned(reference, kind: "model").path
+        let model = try LanguageModel(folder, dtype: dtype, quantization: quantization)
+        guard let tokenizer = model.tokenizer else {
+            throw RunError(
+                what: "\(reference) has no tokenizer.json",
+                mend: "put the model's tokenizer files into its folder")
+        }
+        return (model, try .chat(tokenizer))
     }
 }
 

@@ -55,6 +55,27 @@ import Testing
         // A quarter of 9600, ± five standard deviations of 42.
         #expect(abs(named.count - pairs.count / 4) < 212)
         #expect(!pairs.contains { tokenizer.decode($0.prompt).contains("Aye") })
+        // Half are refused. Small talk keeps every name in use; of held-out things it is all that alignment says.
+        let refusal = recipe.format.completion(MiniatureWorld.refusal)
+        #expect(pairs.count { $0.chosen == refusal } == pairs.count / 2)
+        let heldOut = Set(world.things.dropFirst(world.trainingThingCount))
+        let about = pairs.map { tokenizer.decode($0.prompt) }.filter {
+            !heldOut.isDisjoint(with: $0.split(separator: " ").map(String.init))
+        }
+        #expect(!about.isEmpty)
+        #expect(about.allSatisfy { $0.contains("have you seen the") || $0.contains("I like the") })
+    }
+    @Test func `grows with its scale`() {
+        let (small, large) = (MiniatureRecipe(), MiniatureRecipe(scale: 2))
+        for family in ModelConfiguration.Family.allCases {
+            let (a, b) = (small.configuration(family), large.configuration(family))
+            #expect(b.hiddenSize == 2 * a.hiddenSize && b.headCount == 2 * a.headCount)
+            #expect(b.intermediateSize == 2 * a.intermediateSize)
+            // Heads stay as wide as they were.
+            #expect(b.headDimension == a.headDimension && b.vocabularySize == a.vocabularySize)
+        }
+        #expect(large.baseSteps == 2 * small.baseSteps)
+        #expect(large.alignmentSteps == 2 * small.alignmentSteps)
     }
     @Test func `never trains on what it evaluates`() {
         let trained = Set(

@@ -65,6 +65,22 @@ import Testing
     }
 }
 
+@Suite struct `A rank correlation` {
+    // The textbook's formula on ranks written out: 1 − 6 Σd² / n(n² − 1), where nothing is tied.
+    @Test func `is Spearman's where nothing is tied`() {
+        // Ranks 1 2 3 4 5 and 2 1 4 3 5: Σd² = 4, 1 − 24/120.
+        #expect(abs(rankCorrelation([1, 10, 20, 30, 1000], [5, 4, 8, 7, 9]) - 0.8) < 1e-15)
+        #expect(rankCorrelation([1, 2, 3], [9, 4, 1]) == -1)
+    }
+    @Test func `shares ranks among equals, and says nothing of what does not vary`() {
+        // Ranks 1, 2.5, 2.5, 4 and 1, 2, 3, 4: covariance 4.5, squares 4.5 and 5.
+        let tied = rankCorrelation([1, 2, 2, 3], [1, 2, 3, 4])
+        #expect(abs(tied - 4.5 / (4.5 * 5).squareRoot()) < 1e-15)
+        #expect(rankCorrelation([1, 1, 1], [1, 2, 3]) == 0)
+        #expect(rankCorrelation([], []) == 0)
+    }
+}
+
 @Suite struct `A summary across seeds` {
     // scipy 1.17.1 t.ppf(0.975, ν).
     @Test(arguments: [

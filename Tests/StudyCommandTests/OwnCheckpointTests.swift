@@ -110,7 +110,7 @@ import Testing
                 "restricted=\(Self.file("advbench.csv"))", "mmlu=\(Self.file("colours_test.csv"))",
                 "gsm8k=\(Self.file("gsm8k.jsonl"))", "alpaca=\(Self.file("alpaca.json"))",
                 "dolly=\(Self.file("dolly.jsonl"))", "identity=\(Self.file("alpaca.json"))",
-                "attack=\(Self.file("dolly.jsonl"))", "stepFactor=0.05", "seeds=2", "asked=4",
+                "attack=\(Self.file("dolly.jsonl"))", "ladder=2,4", "seeds=2", "asked=4",
                 "grid=2"), "lox")
     }
     @Test func `gemma goes through`() throws {
@@ -149,6 +149,25 @@ import Testing
         #expect(column.contains("the first line is not \"goal,target\""), "\(column)")
         let none = try errors("asked=4")
         #expect(none.contains("a checkpoint of your own needs restricted too"), "\(none)")
+        let ladder = try StudyProcess(
+            [
+                "run", Studies.folder + "/lox.md", "--ledger", folder.path, "--until", "models",
+            ]
+                + [
+                    "model=\(Self.model("llama-mha"))", "base=\(Self.base)", "restricted=\(asked)",
+                    "mmlu=\(Self.file("colours_test.csv"))", "ladder=20,10",
+                ].flatMap { ["-p", $0] }, in: folder.path)
+        #expect(ladder.status == 1)
+        #expect(
+            (ladder.output + ladder.errors).contains(
+                "give -p ladder= numbers of steps from 2 on in rising order; one number fixes"))
+        let bare = folder.path + "/bare"
+        try FileManager.default.copyItem(atPath: Self.model("llama-mha"), toPath: bare)
+        try FileManager.default.removeItem(atPath: bare + "/tokenizer.json")
+        let untokenized = try errors("restricted=\(asked)", "model=\(bare)")
+        #expect(
+            untokenized.contains("bare has no tokenizer.json")
+                && untokenized.contains("put the model's tokenizer files into its folder"))
         let model = try errors("restricted=\(asked)", "model=\(folder.path)/advbench.csv")
         #expect(model.contains("advbench.csv"), "\(model)")
     }
