@@ -163,7 +163,8 @@ let package = Package(
             dependencies: ["Provenance", "Events", "TestSupport", "ledger-drill"],
             swiftSettings: tests),
         .testTarget(
-            name: "ExportTests", dependencies: ["Export", "Provenance", "Events", "TestSupport"],
+            name: "ExportTests",
+            dependencies: ["Export", "Provenance", "Events", "TestSupport", "export-bench"],
             exclude: ["formats.py", "validate.sh"], swiftSettings: tests),
         .testTarget(
             name: "StudyCommandTests",

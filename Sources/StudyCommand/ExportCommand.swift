@@ -86,6 +86,14 @@ struct ExportCommand: ParsableCommand {
     }
 
     func run() throws {
+        try Leftovers.removed(
+            onInterrupt: "Interrupted: nothing was written, and nothing is left behind."
+        ) {
+            try export()
+        }
+    }
+
+    private func export() throws {
         try options.reporting {
             var wanted = BundleOptions()
             wanted.isThin = thin

@@ -24,7 +24,10 @@ struct ImportCommand: ParsableCommand {
 
     func run() throws {
         try options.reporting {
-            let report = try read()
+            let report = try Leftovers.removed(
+                onInterrupt:
+                    "Interrupted: what was unpacked is removed; import it again to go on."
+            ) { try read() }
             if options.json {
                 JSONOutput.print([
                     "imported": report.imported, "upstream": report.upstream,

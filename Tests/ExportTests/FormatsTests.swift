@@ -37,7 +37,7 @@ import Provenance
         #expect(written.run == run.uuid.replacing("-", with: ""))
         #expect(Self.text(place + "/params/rank") == "4")
         #expect(Self.text(place + "/params/seed") == "7")
-        #expect(Self.text(place + "/tags/mlflow.source.git.commit") == run.commit)
+        #expect(Self.text(place + "/tags/mlflow.source.git.commit") == run.code.commit)
         #expect(Self.text(place + "/metrics/loss/a-b seed 1") == "1500 inf 0\n2000 2.5 1\n")
         #expect(Self.text(place + "/metrics/loss/no arm").split(separator: "\n").count == 50)
         #expect(Self.text(place + "/meta.yaml").contains("status: 3\n"))

@@ -18,7 +18,9 @@ import Export
             Sample.run(), store: try Sample.store(scratch), sourceFiles: sources,
             options: BundleOptions(), scratch: scratch.path)
         let file = try #require(plan.files.first { $0.path == "source/source.bundle" })
-        guard case .bytes(let bytes) = file.source else { return [] }
+        guard case .file(let path, let size) = file.source else { return [] }
+        let bytes = Array(try #require(FileManager.default.contents(atPath: path)))
+        #expect(bytes.count == Int(size))
         return bytes
     }
 

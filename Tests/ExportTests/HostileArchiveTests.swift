@@ -2,6 +2,7 @@
 // outside, and memory and time stay within bounds. Python's tarfile and zipfile make the hostile ones.
 
 import Foundation
+import TestSupport
 import Testing
 
 import Export
@@ -57,6 +58,8 @@ import Provenance
         let path = try Self.tar(scratch, lines)
         let found = try BundleVerifier.verify(path)
         #expect(found.faults.contains { $0.problem.contains(reason) }, "\(found.faults)")
+        #expect(found.effort.entries <= 3)
+        #expect(found.effort.unpackedBytes <= 20_480)
         let before = try FileManager.default.contentsOfDirectory(atPath: scratch.path).sorted()
         #expect(throws: ExportError.self) {
             try BundleUnpacker.unpack(path, into: scratch.path + "/out")
@@ -79,19 +82,28 @@ import Provenance
                     class Zeros(io.RawIOBase):
                         def read(self, n=-1): return bytes(n)
                     with tarfile.open("\(path).gz", "w:gz", compresslevel=9) as t:
-                        i = tarfile.TarInfo("bag/zeros"); i.size = 300 << 20
+                        i = tarfile.TarInfo("bag/data/zeros"); i.size = 300 << 20
                         t.addfile(i, Zeros())
                     """,
                 ]) == 0)
         let found = try BundleVerifier.verify(path + ".gz")
         #expect(found.faults.contains { $0.problem.contains("250 times its size") })
+        // Of 300 MiB no more is unpacked than any archive may have, and one buffer.
+        #expect(found.effort.unpackedBytes <= ArchiveLimits().ratioFloor + 256 << 10)
+        #expect(found.effort.entries == 1)
         var limits = ArchiveLimits()
         limits.ratio = 1 << 40
         limits.totalBytes = 10 << 20
-        #expect(
-            try BundleVerifier.verify(path + ".gz", limits: limits).faults.contains {
-                $0.problem.contains("more than \(10 << 20) bytes")
-            })
+        let sized = try BundleVerifier.verify(path + ".gz", limits: limits)
+        #expect(sized.faults.contains { $0.problem.contains("more than \(10 << 20) bytes") })
+        // Its header says it: nothing of the file itself is unpacked but what came along.
+        #expect(sized.effort.unpackedBytes <= 256 << 10)
+        // In a process of its own the whole takes this much memory at most.
+        let bench = try StudyProcess(
+            ["verify", path + ".gz"], in: scratch.path,
+            executable: StudyProcess.products + "/export-bench")
+        let peak = try #require(bench.output.firstMatch(of: #/peak\s+(\d+) kB/#))
+        #expect(try #require(Int(peak.1)) < 60_000, "\(bench.output)")
     }
 
     @Test func `that says little and holds much is no way around the caps`() throws {
@@ -108,17 +120,15 @@ import Provenance
                         for n in range(3): z.writestr(f"bag/{n}", bytes(60 << 20))
                     """,
                 ]) == 0)
-        #expect(
-            try BundleVerifier.verify(path).faults.contains {
-                $0.problem.contains("250 times its size")
-            })
+        let found = try BundleVerifier.verify(path)
+        #expect(found.faults.contains { $0.problem.contains("250 times its size") })
+        #expect(found.effort.unpackedBytes <= ArchiveLimits().ratioFloor + 1 << 20)
         var limits = ArchiveLimits()
         limits.entries = 2
         limits.ratio = 1 << 40
-        #expect(
-            try BundleVerifier.verify(path, limits: limits).faults.contains {
-                $0.problem.contains("2 entries")
-            })
+        let counted = try BundleVerifier.verify(path, limits: limits)
+        #expect(counted.faults.contains { $0.problem.contains("2 entries") })
+        #expect(counted.effort.entries == 3)
     }
 
     @Test(arguments: ArchiveFormat.allCases)
@@ -149,15 +159,23 @@ import Provenance
         var bytes = Array(FileManager.default.contents(atPath: written.path)!)
         let places = noise(200 * 8, seed: 2026)
         var missed: [Int] = []
+        var tried = 0
+        // However a bit lies about sizes, no more is unpacked than twice what is there.
+        var most: Int64 = 0
         for index in 0..<200 {
             let place = (0..<7).reduce(0) { $0 << 8 | Int(places[index * 8 + $1]) } % bytes.count
             let bit = UInt8(1) << (places[index * 8 + 7] & 7)
             bytes[place] ^= bit
             let path = scratch.write("flipped", bytes)
-            if try BundleVerifier.verify(path).isWhole { missed.append(place) }
+            let found = try BundleVerifier.verify(path)
+            if found.isWhole { missed.append(place) }
+            most = max(most, found.effort.unpackedBytes)
+            tried += 1
             bytes[place] ^= bit
         }
         #expect(missed == [], "bytes whose flip went unseen")
+        #expect(tried == 200)
+        #expect(most <= 2 * written.identity.tarBytes)
     }
 
     @Test func `repacked with another program is told from the one exported`() throws {

@@ -78,8 +78,8 @@ import Provenance
         run.environment = [(text, text)]
         run.parameters = [.init(name: text, type: text, value: text)]
         run.command = [text]
-        run.commit = text
-        run.remote = text
+        run.code.commit = text
+        run.code.remote = text
         run.cells[0].id = text
         run.cells[0].source = text
         run.series[0].name = text
@@ -92,7 +92,7 @@ import Provenance
         run.changes[0].patch = "@@ \(text)\n+\(text)\n-\(text)\n \(text)"
         run.changes[0].note = text
         run.streams = [(text, text)]
-        run.branch = text
+        run.code.branch = text
         run.cells[1].source = "let \(text) = 1\n\(text)"
         run.attempts = [
             .init(id: text, status: .failed, began: run.began, seconds: nil, note: text)

@@ -95,32 +95,37 @@ enum Sample {
             ("cpu.model", "Example CPU 9000"), ("swift.version", "6.3.1"),
             ("engine.build", "abc123"),
         ]
-        run.commit = "0123456789abcdef0123456789abcdef01234567"
-        run.remote = "https://example.org/lab/mini.git"
+        run.code.commit = "0123456789abcdef0123456789abcdef01234567"
+        run.code.remote = "https://example.org/lab/mini.git"
         run.changes = [.init(path: "studies/mini.md", kind: "modified")]
         let done = status == .succeeded
+        func cell(
+            _ index: Int, _ id: String, _ lines: ClosedRange<Int>, _ source: String,
+            _ state: String,
+            began: Int64? = nil, ended: Int64? = nil
+        ) -> RunFacts.Cell {
+            func time(_ offset: Int64?) -> Timestamp? {
+                offset.map { Timestamp(nanoseconds: start + $0) }
+            }
+            let record = RunRecord.Cell(
+                index: index, id: id, firstLine: lines.lowerBound, lastLine: lines.upperBound,
+                sha256: String(repeating: ["a", "b", "c"][index], count: 64), began: time(began),
+                ended: time(ended), state: state)
+            return RunFacts.Cell(record, source: source)
+        }
         run.cells = [
-            .init(
-                id: "prepare", firstLine: 17, lastLine: 18,
-                source: "//| id: prepare\nlet last = 0.25",
-                sha256: String(repeating: "a", count: 64), state: "succeeded",
-                began: Timestamp(nanoseconds: start + 1_000_000),
-                ended: Timestamp(nanoseconds: start + 5_000_000)),
-            .init(
-                id: "train", firstLine: 24, lastLine: 25,
-                source: "//| id: train\nprint(\"done\", last)",
-                sha256: String(repeating: "b", count: 64), state: done ? "succeeded" : "failed",
-                began: Timestamp(nanoseconds: start + 6_000_000),
-                ended: done ? Timestamp(nanoseconds: start + 61_000_000_000) : nil),
+            cell(
+                0, "prepare", 17...18, "//| id: prepare\nlet last = 0.25", "succeeded",
+                began: 1_000_000, ended: 5_000_000),
+            cell(
+                1, "train", 24...25, "//| id: train\nprint(\"done\", last)",
+                done ? "succeeded" : "failed", began: 6_000_000, ended: done ? 61_000_000_000 : nil),
         ]
         if !done {
             run.failure = .init(
                 cell: 1, reason: status == .failed ? "trap" : "interrupted",
                 message: "index out of range", line: 25)
-            run.cells.append(
-                .init(
-                    id: "never", firstLine: 27, lastLine: 28, source: "print(1)",
-                    sha256: String(repeating: "c", count: 64), state: "pending"))
+            run.cells.append(cell(2, "never", 27...28, "print(1)", "pending"))
         }
         var loss = RunFacts.Series(cell: 1, name: "loss", arm: "")
         for step in 0..<50 {

@@ -132,9 +132,69 @@ func shell(_ script: String, in folder: String, _ environment: [String: String] 
         #expect(dry.json["policy"] as? String == "open")
         #expect(dry.json["tar_sha256"] == nil)
     }
+
+    /// The program that signs waits until it is alone; by then the whole archive lies there unnamed.
+    @Test func `interrupted leaves neither an archive nor anything unfinished`() throws {
+        let study = try ExportedStudy()
+        try study.run()
+        let tools = try TemporaryFolder("tools")
+        let marker = tools.path + "/signing"
+        let program = try tools.write(
+            """
+            #!/bin/sh
+            ls "$TMPDIR" '\(study.author.path)' >'\(tools.path)/seen'
+            touch '\(marker)'
+            while [ -e /proc/$PPID/exe ]; do sleep 0.05; done
+            """, to: "ssh-keygen")
+        chmod(program, 0o755)
+        let path = ProcessInfo.processInfo.environment["PATH"] ?? ""
+        let export = try StudyProcess(
+            ["export", "@latest", "-o", "x.tar", "--sign", "key"], in: study.author.path,
+            environment: ["PATH": tools.path + ":" + path, "TMPDIR": study.scratch.path],
+            signals: [(file: marker, signal: SIGINT)])
+        #expect(export.status == SIGINT, "\(export.output) \(export.errors)")
+        #expect(
+            export.errors.contains("Interrupted: nothing was written, and nothing is left behind."))
+        let seen = try String(contentsOfFile: tools.path + "/seen", encoding: .utf8)
+        #expect(seen.contains("x.tar.partial") && seen.contains("study-export-"), "\(seen)")
+        let left = try FileManager.default.contentsOfDirectory(atPath: study.author.path)
+        #expect(!left.contains { $0.hasPrefix("x.tar") }, "\(left)")
+        let scratch = try FileManager.default.contentsOfDirectory(atPath: study.scratch.path)
+        #expect(!scratch.contains { $0.hasPrefix("study-export-") }, "\(scratch)")
+    }
 }
 
 @Suite struct `Verifying and inspecting` {
+    /// In a root that holds the program, the libraries that it links and the bundle: no compiler, no BLAS, no shell,
+    /// no network, no home, nowhere to write. Its own arguments a Swift program reads in `/proc`.
+    @Test(.enabled(if: sandboxIsThere)) func `need nothing but the program`() throws {
+        let study = try ExportedStudy()
+        try study.run()
+        let bundle = try study.export()
+        let program = StudyProcess.products + "/study"
+        let linked = try shell("ldd '\(program)'", in: study.reviewer.path).output
+        #expect(!linked.lowercased().contains("blas") && !linked.contains("libswift"), "\(linked)")
+        let libraries = linked.matches(of: #/(/\S+\.so\S*)/#).map { String($0.1) }
+        #expect(libraries.count > 3)
+        var arguments = ["--unshare-all", "--clearenv", "--proc", "/proc"]
+        for file in libraries { arguments += ["--ro-bind", file, file] }
+        arguments += ["--ro-bind", program, "/study", "--ro-bind", bundle, "/bundle.tar.zst"]
+        let verify = try StudyProcess(
+            arguments + ["/study", "verify", "/bundle.tar.zst"], in: study.reviewer.path,
+            executable: "/usr/bin/bwrap")
+        #expect(verify.status == 0, "\(verify.output) \(verify.errors)")
+        #expect(verify.output.contains("every hash as exported"))
+        let inspect = try StudyProcess(
+            arguments + ["/study", "inspect", "/bundle.tar.zst"], in: study.reviewer.path,
+            executable: "/usr/bin/bwrap")
+        #expect(inspect.status == 0, "\(inspect.output) \(inspect.errors)")
+        for line in [
+            "time      ", "memory    ", "disk      ", "network   none", "cells     2 would",
+        ] {
+            #expect(inspect.output.contains("\n" + line), "\(inspect.output)")
+        }
+    }
+
     @Test func `end with 0, 2 or 5, and answer in JSON`() throws {
         let study = try ExportedStudy()
         try study.run()

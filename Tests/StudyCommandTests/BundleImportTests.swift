@@ -1,5 +1,6 @@
 // A bundle into another ledger: everything arrives, twice is once, and leaving again gives the same tar.
 
+import Export
 import Foundation
 import Provenance
 import TestSupport
@@ -155,6 +156,61 @@ import Testing
         }
         let replay = try StudyProcess(["replay", id], in: folders.last!.path)
         #expect(replay.output.contains("✓ same bits"), "\(replay.output) \(replay.errors)")
+    }
+
+    @Test func `upstream runs come along, or are named with their hashes by a thin bundle`() throws
+    {
+        let home = try TemporaryFolder("home")
+        try home.write(`Taking another study's artifact`.base, to: "base.md")
+        try home.write(`Taking another study's artifact`.consumer, to: "use.md")
+        try home.write("some data", to: "data.txt")
+        let run = try StudyProcess(["run", "use.md", "--json"], in: home.path)
+        let id = try #require(run.json["run"] as? String, "\(run.errors)")
+        func export(_ arguments: String...) throws -> StudyProcess {
+            try StudyProcess(["export", id] + arguments, in: home.path)
+        }
+        #expect(try export("-o", "fat.tar").status == 0)
+        // What is left out must be somewhere.
+        let nowhere = try export("-o", "thin.tar", "--thin")
+        #expect(nowhere.status == 2)
+        #expect(
+            nowhere.errors.contains(
+                "A thin bundle leaves the upstream run out, and nothing says where it can be fetched."
+            ) && nowhere.errors.contains("add --fetch-from URL"), "\(nowhere.errors)")
+        #expect(!FileManager.default.fileExists(atPath: home.path + "/thin.tar"))
+        let address = "https://example.org/bundle"
+        let done = try export("-o", "thin.tar", "--thin", "--fetch-from", address)
+        #expect(done.status == 0, "\(done.errors)")
+
+        let fat = try BundleVerifier.verify(home.path + "/fat.tar")
+        let thin = try BundleVerifier.verify(home.path + "/thin.tar")
+        #expect(fat.isWhole && thin.isWhole, "\(fat.faults) \(thin.faults)")
+        // One crate, also where the fat one was exported without an address.
+        for name in [
+            "manifest-sha256.txt", "manifest-sha512.txt", "data/ro-crate-metadata.json",
+        ] {
+            #expect(fat.held[name] == thin.held[name], "\(name)")
+        }
+        let producer = try #require(
+            try Ledger.open(under: home.path).run(id).upstreams.first?.producer)
+        let upstream = ["run.sqlite", "study.md"].map { "data/upstream/\(producer)/\($0)" }
+        let left = Dictionary(uniqueKeysWithValues: thin.missing.map { ($0.path, $0.url) })
+        for path in upstream {
+            #expect(left[path] == "\(address)/\(path)", "\(left)")
+            // Named with its hash.
+            let manifest = String(decoding: thin.held["manifest-sha512.txt"] ?? [], as: UTF8.self)
+            #expect(manifest.contains("  " + path + "\n"))
+        }
+        let names = try shell("tar -tf thin.tar", in: home.path).output
+        #expect(!names.contains("/upstream/") && names.contains("/upstream.json"))
+        #expect(try shell("tar -tf fat.tar", in: home.path).output.contains("/upstream/"))
+        // A thin bundle is taken without them.
+        let away = try TemporaryFolder("away")
+        let taken = try StudyProcess(
+            ["import", home.path + "/thin.tar", "--json"], in: away.path)
+        #expect(taken.status == 0, "\(taken.errors)")
+        #expect(taken.json["imported"] as? [String] == [id])
+        #expect((taken.json["upstream"] as? [String])?.isEmpty == true)
     }
 
     @Test func `a bundle with a flipped byte is refused with status 5, and nothing is taken`()

@@ -9,8 +9,9 @@ package struct ArchiveLimits: Sendable, Equatable {
     package var ratio: Int64 = 250
     /// Below this much, any ratio will do: a small file of zeros is harmless.
     package var ratioFloor: Int64 = 64 << 20
-    /// The largest file that is kept in memory: manifests and the crate's description.
+    /// The largest file that is kept in memory (manifests and the crate's description), and all of them together.
     package var heldBytes: Int64 = 64 << 20
+    package var heldTotalBytes: Int64 = 256 << 20
 
     package init() {}
 }

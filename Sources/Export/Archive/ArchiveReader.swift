@@ -2,7 +2,6 @@
 // are judged before any byte is handed on. Writes nothing; Unpacker.swift does.
 
 internal import CArchive
-internal import Crypto
 internal import Foundation
 
 /// Sees the files of an archive that are fit to be seen, in their order.
@@ -21,6 +20,17 @@ struct ArchiveFindings: Sendable {
     var tarSHA256: String?
     var entries = 0
     var totalBytes: Int64 = 0
+    var effort = ArchiveEffort()
+}
+
+/// How much was done for an archive, which is what bounds time: a hostile one gets no more than its limits.
+package struct ArchiveEffort: Sendable, Hashable {
+    /// Headers looked at.
+    package var entries = 0
+    /// Bytes of the file that were read.
+    package var readBytes: Int64 = 0
+    /// Bytes that came out of the decompressor.
+    package var unpackedBytes: Int64 = 0
 }
 
 /// One pass over an archive. Beside what libarchive checks, the archive must be, byte for byte, what
@@ -57,7 +67,8 @@ final class ArchiveReader {
             try readTar(file, format, visitor)
         }
         findings.topFolder = names.topFolder
-        if findings.entries == 0 { fault("archive", "holds no files") }
+        findings.effort.entries = findings.entries
+        if findings.entries == 0, findings.faults.isEmpty { fault("archive", "holds no files") }
         return findings
     }
 
@@ -73,6 +84,10 @@ final class ArchiveReader {
         throws
     {
         let raw = try RawStream(file, format: format, limits: limits, pool: pool)
+        defer {
+            findings.effort.readBytes = raw.readBytes
+            findings.effort.unpackedBytes = raw.total
+        }
         let waiting = raw.waiting
         let canonical = try CanonicalComparison(.tar) { waiting.pop($0) }
         raw.isCompared = { [unowned canonical] in canonical.isOn }
@@ -88,13 +103,20 @@ final class ArchiveReader {
                 return block.count
             }, nil)
         if opened == ARCHIVE_OK {
-            try walk(archive, canonical, visitor, rawProblem: { raw.problem })
+            try walk(archive, canonical, visitor, raw)
         } else {
             fault("archive", raw.problem ?? "is damaged: \(message(of: archive))")
             isStopped = true
         }
         if !isStopped {
-            while raw.next() != nil { raw.waiting.keepOrDrop(canonical.isOn) }
+            let end = raw.total
+            while raw.total - end <= Self.longestPadding, raw.next() != nil {
+                raw.waiting.keepOrDrop(canonical.isOn)
+            }
+            if raw.total - end > Self.longestPadding {
+                fault("archive", "has more than \(Self.longestPadding) bytes after its end")
+                return
+            }
             if let problem = raw.problem {
                 fault("archive", problem)
             } else if let difference = try canonical.finish() {
@@ -106,6 +128,9 @@ final class ArchiveReader {
             findings.faults += wrapperFaults(file, format, raw)
         }
     }
+
+    /// Programs fill a tape's last block, 10 KiB as a rule; nobody looks at more than this.
+    private static let longestPadding: Int64 = 1 << 20
 
     /// What is wrong with the compressed file around the tar.
     private func wrapperFaults(_ file: ReadOnlyFile, _ format: ArchiveFormat, _ raw: RawStream)
@@ -161,6 +186,18 @@ final class ArchiveReader {
     // MARK: Zip
 
     private func readZip(_ file: ReadOnlyFile, _ visitor: any ArchiveVisitor) throws {
+        guard let count = ZipEnd(file)?.entries(in: file, upTo: limits.entries) else {
+            fault(
+                "archive",
+                "is damaged at its end, or no zip as `study export` writes it: it was cut short, added to or packed anew"
+            )
+            return
+        }
+        guard count <= limits.entries else {
+            findings.entries = count
+            fault("archive", "has more than \(limits.entries) entries")
+            return
+        }
         let archive = archive_read_new()!
         defer { archive_read_free(archive) }
         archive_read_support_format_zip_seekable(archive)
@@ -175,7 +212,11 @@ final class ArchiveReader {
             position += Int64(expected.count)
             return found.elementsEqual(expected)
         }
-        try walk(archive, canonical, visitor, rawProblem: { nil })
+        defer {
+            findings.effort.readBytes = archive_filter_bytes(archive, -1)
+            findings.effort.unpackedBytes = findings.totalBytes
+        }
+        try walk(archive, canonical, visitor, nil)
         if isStopped { return }
         if let difference = try canonical.finish() {
             fault("archive", difference)
@@ -188,7 +229,7 @@ final class ArchiveReader {
 
     private func walk(
         _ archive: OpaquePointer, _ canonical: CanonicalComparison, _ visitor: any ArchiveVisitor,
-        rawProblem: () -> String?
+        _ raw: RawStream?
     ) throws {
         let entry = archive_entry_new()!
         defer { archive_entry_free(entry) }
@@ -196,7 +237,7 @@ final class ArchiveReader {
             let code = archive_read_next_header2(archive, entry)
             if code == ARCHIVE_EOF { return }
             if code == ARCHIVE_FATAL || code == ARCHIVE_FAILED {
-                fault("archive", rawProblem() ?? "is damaged or cut short: \(message(of: archive))")
+                fault("archive", raw?.problem ?? "is damaged or cut short: \(message(of: archive))")
                 isStopped = true
                 return
             }
@@ -238,7 +279,7 @@ final class ArchiveReader {
                 time: Int64(archive_entry_mtime(entry)))
             try canonical.begin(file)
             try visitor.begin(file)
-            guard try copy(archive, file, canonical, visitor, rawProblem) else { return }
+            guard try copy(archive, file, canonical, visitor, raw) else { return }
             try visitor.end()
         }
     }
@@ -263,39 +304,51 @@ final class ArchiveReader {
         return nil
     }
 
+    /// Hands a file's contents on. Those of a tar stay where they were decompressed to: nothing is copied.
     private func copy(
         _ archive: OpaquePointer, _ file: ArchiveEntry, _ canonical: CanonicalComparison,
-        _ visitor: any ArchiveVisitor, _ rawProblem: () -> String?
+        _ visitor: any ArchiveVisitor, _ raw: RawStream?
     ) throws -> Bool {
         var total: Int64 = 0
+        func stop(_ problem: String) -> Bool {
+            fault(file.name, problem)
+            isStopped = true
+            return false
+        }
         while true {
-            let lease = pool.lease()
-            let count = archive_read_data(archive, lease.base, pool.size)
-            if count == 0 { break }
-            if count < 0 {
-                fault(file.name, rawProblem() ?? "is damaged or cut short: \(message(of: archive))")
-                isStopped = true
-                return false
+            var start: UnsafeRawPointer?
+            var count = 0
+            var offset: Int64 = 0
+            let code = archive_read_data_block(archive, &start, &count, &offset)
+            if code == ARCHIVE_EOF { break }
+            if code != ARCHIVE_OK {
+                return stop(raw?.problem ?? "is damaged or cut short: \(message(of: archive))")
             }
-            lease.count = count
+            if offset != total { return stop("is a sparse file") }
             total += Int64(count)
             findings.totalBytes += Int64(count)
             if findings.totalBytes > limits.totalBytes {
-                fault(file.name, "brings the archive to more than \(limits.totalBytes) bytes")
-                isStopped = true
-                return false
+                return stop("brings the archive to more than \(limits.totalBytes) bytes")
             }
-            let packed = archive_filter_bytes(archive, -1)
-            if findings.format == .zip, findings.totalBytes > limits.ratioFloor,
-                findings.totalBytes / max(packed, 1) > limits.ratio
+            if raw == nil, findings.totalBytes > limits.ratioFloor,
+                findings.totalBytes / max(archive_filter_bytes(archive, -1), 1) > limits.ratio
             {
-                fault(
-                    file.name, "unfolds to more than \(limits.ratio) times its size in the archive")
-                isStopped = true
-                return false
+                return stop("unfolds to more than \(limits.ratio) times its size in the archive")
             }
-            try canonical.write(lease.bytes)
-            try visitor.bytes(lease)
+            let block = UnsafeRawBufferPointer(start: start, count: count)
+            if let lease = raw?.current.flatMap({ Lease(block, of: $0) }) {
+                try canonical.write(block)
+                try visitor.bytes(lease)
+                continue
+            }
+            for start in stride(from: 0, to: count, by: pool.size) {
+                let lease = pool.lease()
+                lease.count = min(pool.size, count - start)
+                lease.space.copyMemory(
+                    from: UnsafeRawBufferPointer(rebasing: block[start..<start + lease.count]))
+                try canonical.write(lease.bytes)
+                try visitor.bytes(lease)
+            }
         }
         if total != file.size {
             fault(file.name, "has \(total) bytes where its header says \(file.size)")

@@ -1,9 +1,9 @@
 // One pass over a bundle's files: each is read once, hashed twice and put into the archive, while
 // the archive's tar form is hashed too. Which files, and in which order, Bundle/BundleWriter.swift says.
 
-internal import Crypto
 internal import Dispatch
 internal import Foundation
+internal import Provenance
 
 /// Where a file's bytes come from.
 package enum ByteSource: Sendable, Equatable {
@@ -15,6 +15,87 @@ package enum ByteSource: Sendable, Equatable {
         switch self {
         case .bytes(let bytes): Int64(bytes.count)
         case .file(_, let size): size
+        }
+    }
+
+    /// Hands the bytes on in blocks of `count`, the last one shorter; a file is opened and read once.
+    /// - Throws: ``ExportError`` where the file cannot be read or has another size.
+    func eachBlock(of count: Int, _ body: (UnsafeRawBufferPointer) throws -> Void) throws {
+        switch self {
+        case .bytes(let bytes):
+            try bytes.withUnsafeBytes { all in
+                for start in stride(from: 0, to: all.count, by: count) {
+                    try body(
+                        UnsafeRawBufferPointer(
+                            rebasing: all[start..<min(start + count, all.count)]))
+                }
+            }
+        case .file(let path, let size):
+            let space = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 4096)
+            defer { space.deallocate() }
+            try Self.read(path, size: size) { wanted in
+                UnsafeMutableRawBufferPointer(rebasing: space[..<min(count, wanted)])
+            } filled: {
+                try body($0)
+            }
+        }
+    }
+
+    /// All of the bytes.
+    func contents() throws -> [UInt8] {
+        if case .bytes(let bytes) = self { return bytes }
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(Int(size))
+        try eachBlock(of: 1 << 18) { bytes.append(contentsOf: $0) }
+        return bytes
+    }
+
+    func sha256() throws -> String {
+        let hasher = StreamDigest(.sha256)
+        try eachBlock(of: 1 << 18) { hasher.update($0) }
+        return hasher.finish()
+    }
+
+    /// Reads a file of a known size.
+    /// - Parameters:
+    ///   - next: Gives the space for the next bytes, of those that are left.
+    ///   - filled: Takes that space, filled.
+    fileprivate static func read(
+        _ path: String, size: Int64, next: (Int) -> UnsafeMutableRawBufferPointer,
+        filled: (UnsafeRawBufferPointer) throws -> Void
+    ) throws {
+        let file = open(path, O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else {
+            throw ExportError(
+                .content, "A file of the bundle cannot be opened: \(systemMessage()).", where: path,
+                mend: "restore it, or import the run again from a bundle that has it")
+        }
+        defer { close(file) }
+        _ = posix_fadvise(file, 0, 0, POSIX_FADV_SEQUENTIAL)
+        var left = size
+        while left > 0 {
+            // Full blocks, however the system hands them out: how they are packed depends on where they end.
+            let space = next(Int(min(left, Int64(Int.max))))
+            var count = 0
+            while count < space.count {
+                let got = Foundation.read(file, space.baseAddress! + count, space.count - count)
+                if got < 0, errno == EINTR { continue }
+                if got <= 0 {
+                    throw ExportError(
+                        .content,
+                        "A file of the bundle ends \(left - Int64(count)) bytes before its recorded size.",
+                        where: path, mend: "restore it, or import the run again from a bundle")
+                }
+                count += got
+            }
+            left -= Int64(count)
+            try filled(UnsafeRawBufferPointer(space))
+        }
+        var extra: UInt8 = 0
+        if Foundation.read(file, &extra, 1) > 0 {
+            throw ExportError(
+                .content, "A file of the bundle is longer than its recorded size of \(size) bytes.",
+                where: path, mend: "restore it, or import the run again from a bundle")
         }
     }
 }
@@ -32,8 +113,8 @@ package struct ArchiveIdentity: Sendable, Equatable {
 /// compress.
 package final class BundleStream {
     private let pool = BufferPool()
-    private let sha256 = HashLane<SHA256>("sha256")
-    private let sha512 = HashLane<SHA512>("sha512")
+    private let sha256 = HashLane(.sha256, "sha256")
+    private let sha512 = HashLane(.sha512, "sha512")
     private let packer: Packer
     private let packing = DispatchQueue(label: "archive", qos: .userInitiated)
     private let time: Int64
@@ -89,38 +170,15 @@ package final class BundleStream {
     }
 
     private func read(_ path: String, size: Int64) throws {
-        let file = open(path, O_RDONLY | O_CLOEXEC)
-        guard file >= 0 else {
-            throw ExportError(
-                .content, "A file of the bundle cannot be opened: \(systemMessage()).", where: path,
-                mend: "restore it, or import the run again from a bundle that has it")
-        }
-        defer { close(file) }
-        _ = posix_fadvise(file, 0, 0, POSIX_FADV_SEQUENTIAL)
-        var left = size
-        while left > 0 {
-            // Full blocks, however the system hands them out: how they are packed depends on where they end.
-            let lease = pool.lease()
-            let wanted = min(pool.size, Int(left))
-            while lease.count < wanted {
-                let count = Foundation.read(file, lease.base + lease.count, wanted - lease.count)
-                if count < 0, errno == EINTR { continue }
-                if count <= 0 {
-                    throw ExportError(
-                        .content,
-                        "A file of the bundle ends \(left - Int64(lease.count)) bytes before its recorded size.",
-                        where: path, mend: "restore it, or import the run again from a bundle")
-                }
-                lease.count += count
-            }
-            left -= Int64(wanted)
-            distribute(lease)
-        }
-        var extra: UInt8 = 0
-        if Foundation.read(file, &extra, 1) > 0 {
-            throw ExportError(
-                .content, "A file of the bundle is longer than its recorded size of \(size) bytes.",
-                where: path, mend: "restore it, or import the run again from a bundle")
+        var lease: Lease?
+        try ByteSource.read(path, size: size) { left in
+            let next = pool.lease()
+            next.count = min(pool.size, left)
+            lease = next
+            return UnsafeMutableRawBufferPointer(start: next.base, count: next.count)
+        } filled: { _ in
+            if let lease { distribute(lease) }
+            lease = nil
         }
     }
 
@@ -148,7 +206,7 @@ private final class Packer: @unchecked Sendable {
     private var zip: ArchiveWriter?
     private var compressor: Compressor?
     private var zstd: ZstdPacking?
-    private var hasher = SHA256()
+    private let hasher = StreamDigest(.sha256)
     private var tarBytes: Int64 = 0
     private let lock = NSLock()
     private var failure: (any Error)?
@@ -156,6 +214,7 @@ private final class Packer: @unchecked Sendable {
     init(path: String, format: ArchiveFormat) throws {
         self.path = path
         partial = path + ".partial"
+        Leftovers.add(partial)
         file = try ArchiveFile(creating: partial)
         let out = file
         switch format {
@@ -166,7 +225,7 @@ private final class Packer: @unchecked Sendable {
         }
         let toFile = format == .tar
         tar = try ArchiveWriter(.tar) { [unowned self] bytes in
-            self.hasher.update(bufferPointer: bytes)
+            self.hasher.update(bytes)
             self.tarBytes += Int64(bytes.count)
             if toFile { try out.write([bytes]) }
             try self.compressor?.write(bytes)
@@ -174,7 +233,10 @@ private final class Packer: @unchecked Sendable {
         }
     }
 
-    deinit { unlink(partial) }
+    deinit {
+        unlink(partial)
+        Leftovers.forget(partial)
+    }
 
     func begin(_ entry: ArchiveEntry) {
         attempt {
@@ -195,7 +257,7 @@ private final class Packer: @unchecked Sendable {
         try tar.finish()
         try zip?.finish()
         try compressor?.finish()
-        let digest = hexadecimal(hasher.finalize())
+        let digest = hasher.finish()
         if let zstd {
             let framing = try zstd.finish()
             try ZstdTrailer(tarSHA256: digest, framingSHA256: framing).bytes.withUnsafeBytes {

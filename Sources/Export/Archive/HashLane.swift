@@ -1,8 +1,8 @@
 // Several consumers of one stream of bytes, each on a thread of its own, and a fixed set of buffers
 // between them: each file is read once, and memory stays flat however large it is.
 
-internal import Crypto
 internal import Dispatch
+internal import Provenance
 internal import Synchronization
 
 /// A fixed number of equal buffers. `lease()` waits until one is free.
@@ -48,60 +48,69 @@ final class BufferPool: @unchecked Sendable {
 
 /// A buffer on loan; goes home when its last reader lets go of it.
 final class Lease: @unchecked Sendable {
-    /// Nil for a buffer of its own, freed with the lease.
-    private let pool: BufferPool?
+    private enum Owner {
+        case pool(BufferPool)
+        /// The bytes are a part of this one's.
+        case lease(Lease)
+        case nobody
+    }
+    private let owner: Owner
     let base: UnsafeMutableRawPointer
     var count = 0
     init(pool: BufferPool, base: UnsafeMutableRawPointer) {
-        self.pool = pool
+        owner = .pool(pool)
         self.base = base
     }
     /// A copy outside any pool.
     init(copying bytes: UnsafeRawBufferPointer) {
-        pool = nil
+        owner = .nobody
         base = .allocate(byteCount: max(bytes.count, 1), alignment: 16)
         count = bytes.count
         base.copyMemory(from: bytes.baseAddress!, byteCount: bytes.count)
     }
+    /// Some of the bytes of another, which stays on loan meanwhile; nil where they are not of it.
+    init?(_ bytes: UnsafeRawBufferPointer, of lease: Lease) {
+        guard let start = bytes.baseAddress, start >= UnsafeRawPointer(lease.base),
+            start + bytes.count <= UnsafeRawPointer(lease.base) + lease.count
+        else { return nil }
+        owner = .lease(lease)
+        base = UnsafeMutableRawPointer(mutating: start)
+        count = bytes.count
+    }
     var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
     var space: UnsafeMutableRawBufferPointer {
-        UnsafeMutableRawBufferPointer(start: base, count: pool?.size ?? count)
+        guard case .pool(let pool) = owner else {
+            return UnsafeMutableRawBufferPointer(start: base, count: count)
+        }
+        return UnsafeMutableRawBufferPointer(start: base, count: pool.size)
     }
-    deinit { if let pool { pool.giveBack(base) } else { base.deallocate() } }
+    deinit {
+        switch owner {
+        case .pool(let pool): pool.giveBack(base)
+        case .lease: break
+        case .nobody: base.deallocate()
+        }
+    }
 }
 
 /// Digests of one file or stream, on a thread of its own.
 ///
 /// Unchecked: the hasher is touched on `queue` only.
-final class HashLane<Function: HashFunction>: @unchecked Sendable {
+final class HashLane: @unchecked Sendable {
     private let queue: DispatchQueue
-    private var hasher = Function()
+    private let hasher: StreamDigest
 
-    init(_ label: String) { queue = DispatchQueue(label: label, qos: .userInitiated) }
+    init(_ function: StreamDigest.Function, _ label: String) {
+        queue = DispatchQueue(label: label, qos: .userInitiated)
+        hasher = StreamDigest(function)
+    }
 
     func update(_ lease: Lease) {
-        queue.async { self.hasher.update(bufferPointer: lease.bytes) }
+        queue.async { self.hasher.update(lease.bytes) }
     }
 
     /// The digest of everything since the last call.
-    func finish() -> String {
-        queue.sync {
-            let digest = self.hasher.finalize()
-            self.hasher = Function()
-            return hexadecimal(digest)
-        }
-    }
-}
-
-/// Lower-case hexadecimal digits.
-func hexadecimal(_ bytes: some Sequence<UInt8>) -> String {
-    let digits = Array("0123456789abcdef".utf8)
-    var text: [UInt8] = []
-    for byte in bytes {
-        text.append(digits[Int(byte >> 4)])
-        text.append(digits[Int(byte & 15)])
-    }
-    return String(decoding: text, as: UTF8.self)
+    func finish() -> String { queue.sync { hasher.finish() } }
 }
 
 /// What a manifest and a crate say of a file.
@@ -118,8 +127,11 @@ package struct PayloadDigest: Sendable, Hashable {
 
     /// Of bytes in memory.
     package init(of bytes: [UInt8]) {
-        size = Int64(bytes.count)
-        sha256 = hexadecimal(SHA256.hash(data: bytes))
-        sha512 = hexadecimal(SHA512.hash(data: bytes))
+        func digest(_ function: StreamDigest.Function) -> String {
+            let hasher = StreamDigest(function)
+            hasher.update(bytes)
+            return hasher.finish()
+        }
+        (size, sha256, sha512) = (Int64(bytes.count), digest(.sha256), digest(.sha512))
     }
 }

@@ -2,8 +2,8 @@
 // What the tar holds, ArchiveReader.swift finds out.
 
 internal import CArchive
-internal import Crypto
 internal import Foundation
+internal import Provenance
 
 /// A file opened to look at its ends.
 final class ReadOnlyFile {
@@ -39,6 +39,11 @@ final class ReadOnlyFile {
         }
     }
 
+    /// Asks the system to read on from `offset` while we do other things; waits for nothing.
+    func readAhead(from offset: Int64, count: Int) {
+        _ = posix_fadvise(descriptor, off_t(offset), off_t(count), POSIX_FADV_WILLNEED)
+    }
+
     /// Fills `buffer` from `offset` on; returns how many bytes there were.
     func read(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer) -> Int {
         var found = 0
@@ -72,7 +77,11 @@ final class WaitingBytes {
         while rest.count > 0 {
             guard let first = leases.first else { return false }
             let length = min(rest.count, first.count - offset)
-            if memcmp(first.base + offset, rest.baseAddress!, length) != 0 { return false }
+            // A file's contents come back from the writer as they were lent to it.
+            let own = UnsafeRawPointer(first.base + offset)
+            if own != rest.baseAddress!, memcmp(own, rest.baseAddress!, length) != 0 {
+                return false
+            }
             rest = UnsafeRawBufferPointer(rebasing: rest[length...])
             offset += length
             count -= length
@@ -99,7 +108,9 @@ private final class PackedBytes {
     private let end: Int64
     private let block = UnsafeMutableRawBufferPointer.allocate(
         byteCount: 256 << 10, alignment: 4096)
-    private var offset: Int64 = 0
+    private(set) var offset: Int64 = 0
+    /// Up to where the system was asked to read.
+    private var ahead: Int64 = 0
     private(set) var framing = ZstdFraming()
 
     init(_ file: ReadOnlyFile, framedUpTo end: Int64) {
@@ -111,6 +122,12 @@ private final class PackedBytes {
 
     /// Empty at the end; valid until the next call.
     func next() -> UnsafeRawBufferPointer {
+        // A few megabytes ahead, so that the disk works while we hash; the system takes requests of this size whole.
+        let step = 512 << 10
+        while ahead < min(offset + (8 << 20), file.size) {
+            file.readAhead(from: ahead, count: step)
+            ahead += Int64(step)
+        }
         let bytes = UnsafeRawBufferPointer(
             rebasing: block[..<file.read(at: offset, into: block)])
         let framed = min(Int64(bytes.count), end - offset)
@@ -125,10 +142,11 @@ final class RawStream {
     private let archive: OpaquePointer
     private let limits: ArchiveLimits
     private let pool: BufferPool
-    private let hash = HashLane<SHA256>("tar")
+    private let hash = HashLane(.sha256, "tar")
     private let checksum: CRC32Lane?
     private let packed: PackedBytes
-    private var total: Int64 = 0
+    /// Bytes of the tar so far.
+    private(set) var total: Int64 = 0
     private var isAtEnd = false
     let waiting = WaitingBytes()
     /// Whether somebody still compares; asked before bytes are kept.
@@ -196,13 +214,17 @@ final class RawStream {
         current = lease
         return lease.bytes
     }
-    private var current: Lease?
+    /// What `next` gave last.
+    private(set) var current: Lease?
 
     private func stop(_ reason: String) -> UnsafeRawBufferPointer? {
         problem = reason
         isAtEnd = true
         return nil
     }
+
+    /// Bytes of the file so far.
+    var readBytes: Int64 { packed.offset }
 
     /// SHA-256 of everything so far.
     func finish() -> String { hash.finish() }

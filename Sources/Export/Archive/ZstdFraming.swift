@@ -1,7 +1,7 @@
 // Follows the frames of a zstd file (RFC 8878) beside its decompressing, to hash what the hash of its
 // contents says nothing of. Decompresses nothing; memory is a few bytes.
 
-internal import Crypto
+internal import Provenance
 
 /// The hash that ``ZstdPacking`` makes, from the file's bytes as they are read.
 struct ZstdFraming {
@@ -19,7 +19,7 @@ struct ZstdFraming {
     private var left = 0
     private var isHashed = true
     private var isBroken = false
-    private var hasher = SHA256()
+    private let hasher = StreamDigest(.sha256)
 
     /// - Parameter bytes: The next of the file, up to the trailer.
     mutating func update(_ bytes: UnsafeRawBufferPointer) {
@@ -29,12 +29,12 @@ struct ZstdFraming {
             let piece = UnsafeRawBufferPointer(rebasing: bytes[index..<index + take])
             index += take
             if left > 0 {
-                if isHashed { hasher.update(bufferPointer: piece) }
+                if isHashed { hasher.update(piece) }
                 left -= take
             } else {
                 found += piece
                 if found.count == wanted {
-                    hasher.update(data: found)
+                    hasher.update(found)
                     advance()
                 }
             }
@@ -44,7 +44,7 @@ struct ZstdFraming {
     /// Nil where the bytes are no whole frames.
     func finish() -> String? {
         guard !isBroken, left == 0, found.isEmpty, case .magic = part else { return nil }
-        return hexadecimal(hasher.finalize())
+        return hasher.finish()
     }
 
     private mutating func advance() {

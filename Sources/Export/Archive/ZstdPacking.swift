@@ -2,8 +2,8 @@
 // frames of stored blocks for bytes that would not shrink, so that weights cost no compressing and no
 // decompressing. ZstdFraming.swift reads the frames again.
 
-internal import Crypto
 internal import Foundation
+internal import Provenance
 
 /// Packs a tar's bytes, each stretch in a frame of the kind that suits it. What goes where depends on the
 /// bytes alone, so the same tar gives the same file on every machine.
@@ -19,10 +19,8 @@ package final class ZstdPacking {
     }
     private var frame = Frame.none
     private let sink: ([UnsafeRawBufferPointer]) throws -> Void
-    private let framing = Framing()
-
-    /// SHA-256 of all bytes but the contents of stored blocks, which the hash of the tar covers.
-    private final class Framing { var hasher = SHA256() }
+    /// Of all bytes but the contents of stored blocks, which the hash of the tar covers.
+    private let framing = StreamDigest(.sha256)
 
     init(sink: @escaping ([UnsafeRawBufferPointer]) throws -> Void) { self.sink = sink }
 
@@ -48,7 +46,7 @@ package final class ZstdPacking {
     /// - Returns: SHA-256 of everything but what stored blocks hold.
     func finish() throws -> String {
         try end()
-        return hexadecimal(framing.hasher.finalize())
+        return framing.finish()
     }
 
     private func begin(stores: Bool) throws {
@@ -60,7 +58,7 @@ package final class ZstdPacking {
             let (sink, framing) = (sink, framing)
             frame = .packed(
                 try Compressor(.tarZstd) { bytes in
-                    framing.hasher.update(bufferPointer: bytes)
+                    framing.update(bytes)
                     try sink([bytes])
                 })
         }
@@ -77,7 +75,7 @@ package final class ZstdPacking {
     }
 
     private func put(_ bytes: [UInt8]) throws {
-        framing.hasher.update(data: bytes)
+        framing.update(bytes)
         try bytes.withUnsafeBytes { try sink([$0]) }
     }
 
@@ -91,7 +89,7 @@ package final class ZstdPacking {
                 UInt8(truncatingIfNeeded: word >> 16),
             ]
         }
-        framing.hasher.update(data: headers)
+        framing.update(headers)
         try headers.withUnsafeBytes { headers in
             var pieces: [UnsafeRawBufferPointer] = []
             for (index, start) in stride(from: 0, to: bytes.count, by: Self.blockSize).enumerated()

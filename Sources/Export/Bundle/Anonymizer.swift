@@ -29,7 +29,7 @@ struct Anonymizer {
             add(author.orcid, "anonymous")
             add(author.orcid?.split(separator: "/").last.map(String.init), "anonymous")
         }
-        if let remote = run.remote {
+        if let remote = run.code.remote {
             add(remote, "anonymous-remote")
             let bare = remote.hasSuffix(".git") ? String(remote.dropLast(4)) : remote
             add(bare, "anonymous-remote")
@@ -92,11 +92,8 @@ struct Anonymizer {
         var run = facts
         // One author whatever the number: the number says something too.
         run.authors = facts.authors.isEmpty ? [] : [RunFacts.Person(name: "Anonymous")]
-        run.remote = nil
-        run.branch = nil
-        // A public repository can be searched for a commit's id.
-        run.commit = nil
-        run.snapshot = nil
+        // No address, no branch; and a public repository can be searched for a commit's id.
+        run.code = CodeIdentity()
         run.text = scrubbed(facts.text)
         run.title = scrubbed(facts.title)
         run.study = scrubbed(facts.study)

@@ -25,10 +25,10 @@ enum Attestation {
             .object([("name", .string($0.path)), ("digest", digest($0.sha256))])
         }
         var dependencies: [JSON] = []
-        if let commit = run.snapshot ?? run.commit {
+        if let commit = run.code.snapshot ?? run.code.commit {
             dependencies.append(
                 .object(
-                    [("uri", .string("git+" + (run.remote ?? "bundle:source")))]
+                    [("uri", .string("git+" + (run.code.remote ?? "bundle:source")))]
                         + [("digest", .object([("gitCommit", .string(commit))]))]))
         }
         for input in run.inputs {

@@ -107,7 +107,8 @@ package struct BagContents: Sendable {
     func faults() -> (faults: [Fault], missing: [BagIt.Fetch]) {
         var faults = extra
         switch held["bagit.txt"] {
-        case nil: faults.append(Fault("bagit.txt", "is missing: this is no BagIt bag"))
+        case nil where digests["bagit.txt"] == nil:
+            faults.append(Fault("bagit.txt", "is missing: this is no BagIt bag"))
         case let bytes? where String(decoding: bytes, as: UTF8.self) != BagIt.declaration:
             faults.append(
                 Fault("bagit.txt", "does not declare BagIt 1.0 in UTF-8, in its two lines"))
@@ -120,7 +121,7 @@ package struct BagContents: Sendable {
         for algorithm in BagIt.algorithms {
             let name = "manifest-\(algorithm).txt"
             guard let bytes = held[name] else {
-                faults.append(Fault(name, "is missing"))
+                if digests[name] == nil { faults.append(Fault(name, "is missing")) }
                 continue
             }
             found = true
@@ -165,7 +166,7 @@ package struct BagContents: Sendable {
         for algorithm in BagIt.algorithms {
             let name = "tagmanifest-\(algorithm).txt"
             guard let bytes = held[name] else {
-                faults.append(Fault(name, "is missing"))
+                if digests[name] == nil { faults.append(Fault(name, "is missing")) }
                 continue
             }
             let listed = BagIt.parse(name, bytes, digits: algorithm == "sha256" ? 64 : 128, &faults)

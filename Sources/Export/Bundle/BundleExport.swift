@@ -19,6 +19,7 @@ package final class BundleExport {
         let folder =
             FileManager.default.temporaryDirectory.path + "/study-export-\(UUID().uuidString)"
         scratch = folder
+        Leftovers.add(folder)
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         do {
             let facts = try RunFacts(name, in: ledger)
@@ -31,8 +32,8 @@ package final class BundleExport {
                 try ledger.run(name), of: ledger, root: root, into: folder + "/tree")
             let store = RunStore(objects: ledger.objects, root: root)
             let patch =
-                try facts.commit.flatMap { commit in
-                    try facts.snapshot.flatMap {
+                try facts.code.commit.flatMap { commit in
+                    try facts.code.snapshot.flatMap {
                         try Checkout.patch(from: commit, to: $0, of: root)
                     }
                 } ?? ledger.patch(of: facts.id)
@@ -71,11 +72,15 @@ package final class BundleExport {
             self.plan = plan
         } catch {
             try? FileManager.default.removeItem(atPath: folder)
+            Leftovers.forget(folder)
             throw error
         }
     }
 
-    /// The runs that this one took artifacts from come along: their rows, and their studies as run.
+    /// The runs that this one took artifacts from come along: their rows, and their studies as run. A thin bundle
+    /// names them with their hashes (in the manifests and the crate, which are those of the fat one) and says where
+    /// they can be fetched.
+    /// - Throws: ``ExportError`` with reason `.usage` where a thin bundle would have to leave out what has no address.
     private static func addUpstreams(
         of id: String, in ledger: Ledger, to plan: inout BundlePlan, hidesItems: Bool,
         folder: String
@@ -85,6 +90,16 @@ package final class BundleExport {
             // Their authors may be others, whose names nobody has looked for.
             plan.notes.append("Upstream runs stay here: they are named by their hashes only.")
             return
+        }
+        if plan.options.isThin, plan.options.fetchFrom == nil, !lineage.runs.isEmpty {
+            let count = lineage.runs.count
+            throw ExportError(
+                .usage,
+                "A thin bundle leaves \(count == 1 ? "the upstream run" : "the \(count) upstream runs") out, and nothing says where \(count == 1 ? "it" : "they") can be fetched.",
+                where: "run \(id), which rests on \(lineage.runs.joined(separator: ", "))",
+                mend:
+                    "add --fetch-from URL, the address where the whole bundle's files will be, or export without --thin"
+            )
         }
         for link in lineage.missing {
             plan.notes.append(
@@ -96,21 +111,28 @@ package final class BundleExport {
             _ = try ledger.extract(
                 other, to: rows, hashing: hidesItems ? { ReleasePolicy.hash($0) } : nil)
             let base = BundleLayout.upstreamRuns + other
-            plan.files.append(
+            var files = [
                 PayloadFile(
                     base + "/run.sqlite", .file(rows, size: BundlePlan.size(rows) ?? 0),
                     name: "rows of run \(other)",
                     about: "an upstream run's rows as a ledger of its own",
-                    mediaType: "application/vnd.sqlite3"))
-            plan.files.append(
+                    mediaType: "application/vnd.sqlite3"),
                 .text(
                     base + "/study.md", try ledger.run(other).text,
                     name: "study of run \(other)", about: "an upstream run's study, as run",
-                    mediaType: "text/markdown"))
+                    mediaType: "text/markdown"),
+            ]
+            for index in files.indices {
+                files[index].fetchURL = plan.fetchURL(files[index].path)
+            }
+            plan.files += files
         }
     }
 
-    deinit { try? FileManager.default.removeItem(atPath: scratch) }
+    deinit {
+        try? FileManager.default.removeItem(atPath: scratch)
+        Leftovers.forget(scratch)
+    }
 
     /// The tree that ran, where the repository or the ledger still has it.
     private static func checkOut(

@@ -17,7 +17,11 @@ extension Ledger {
     {
         let scratch =
             FileManager.default.temporaryDirectory.path + "/study-import-\(UUID().uuidString)"
-        defer { try? FileManager.default.removeItem(atPath: scratch) }
+        Leftovers.add(scratch)
+        defer {
+            try? FileManager.default.removeItem(atPath: scratch)
+            Leftovers.forget(scratch)
+        }
         let verification: Verification
         let bag: String
         if FileStatus(path)?.kind == .folder {

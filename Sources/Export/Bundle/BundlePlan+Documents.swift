@@ -228,14 +228,17 @@ extension BundlePlan {
     }
 
     /// A card for an adapter that has none, in Hugging Face's form.
-    mutating func addModelCard(_ artifact: RunFacts.Artifact, _ store: RunStore) {
+    /// - Parameter configuration: The adapter's, where it leaves and was read for that.
+    mutating func addModelCard(
+        _ artifact: RunFacts.Artifact, _ store: RunStore, _ configuration: [UInt8]?
+    ) {
         let path = BundleLayout.safe("adapters/" + artifact.name + "/README.md")
-        var base: String?
-        if let member = artifact.files.first(where: { $0.path == "adapter_config.json" }),
-            case .file(let file, _) = store.source(member, below: ""),
-            let bytes = FileManager.default.contents(atPath: file)
-        {
-            base = JSON(parsing: Array(bytes))?[key: "base_model_name_or_path"]?.string
+        let member = artifact.files.first { $0.path == Self.adapterConfiguration }
+        let bytes =
+            configuration
+            ?? member.flatMap { try? store.source($0, below: "")?.contents() }
+        let base = bytes.flatMap {
+            JSON(parsing: $0)?[key: "base_model_name_or_path"]?.string
         }
         files.append(
             .text(

@@ -2,7 +2,6 @@
 // written. The release policy decides about weights and completions; nothing else here does.
 // BundlePlan+Documents.swift makes the files that are written for the bundle.
 
-internal import Crypto
 internal import Events
 internal import Foundation
 internal import Provenance
@@ -54,12 +53,12 @@ package struct BundlePlan {
                 mediaType: "text/markdown", role: .study))
         addArtifacts(store, anonymizer)
         addInputs(store, anonymizer)
-        addSource(sourceFiles, patch)
+        try addSource(sourceFiles, patch)
         try addDocuments(scratch: scratch)
         if let anonymizer { files = try files.map { try anonymizer.scrubbed($0, notes: &notes) } }
         var seen: Set<String> = []
         files = files.filter { seen.insert(EntryNames.folded($0.path)).inserted }
-        addGitBundle()
+        try addGitBundle(scratch)
         writeReadme()
     }
 
@@ -68,6 +67,7 @@ package struct BundlePlan {
     private mutating func addArtifacts(_ store: RunStore, _ anonymizer: Anonymizer?) {
         for (index, artifact) in run.artifacts.enumerated() {
             let folder = Self.isAdapter(artifact) ? "adapters/" : "artifacts/"
+            var configuration: [UInt8]?
             for member in artifact.files {
                 let path = BundleLayout.safe(
                     folder + artifact.name + (member.path.isEmpty ? "" : "/" + member.path))
@@ -78,13 +78,18 @@ package struct BundlePlan {
                             path: path, sha256: member.sha256, size: member.size, reason: reason))
                     continue
                 }
-                guard let source = store.source(member, below: "") else {
+                guard var source = store.source(member, below: "") else {
                     withheld.append(
                         Withheld(
                             path: path, sha256: member.sha256, size: member.size,
                             reason: "its bytes are no longer in this ledger"))
                     notes.append("\(path) is no longer in the ledger: only its hash leaves.")
                     continue
+                }
+                if member.path == Self.adapterConfiguration, member.size < 1 << 20 {
+                    // The model card quotes it: read once for both.
+                    configuration = try? source.contents()
+                    if let configuration { source = .bytes(configuration) }
                 }
                 var file = PayloadFile(
                     path, source, name: artifact.name,
@@ -97,7 +102,7 @@ package struct BundlePlan {
             }
             if Self.isAdapter(artifact), !artifact.files.contains(where: { $0.path == "README.md" })
             {
-                addModelCard(artifact, store)
+                addModelCard(artifact, store, configuration)
             }
         }
     }
@@ -141,26 +146,42 @@ package struct BundlePlan {
         }
     }
 
+    /// How much of the source is kept in memory between planning and writing, in bytes. What goes beyond is read
+    /// once more for the Git bundle.
+    private static let sourceInMemory: Int64 = 16 << 20
+
     /// The tree that ran, without what is withheld: a weight committed to Git must not slip out here.
     private mutating func addSource(
         _ sourceFiles: [(path: String, file: String)], _ patch: String?
-    ) {
+    ) throws {
         let held = Set(withheld.map(\.sha256))
+        // Of large files only one as long as one of these can be one of them; a size may be unknown.
+        let sizes = Set(withheld.map(\.size))
+        let isAnySize = sizes.contains { $0 < 0 }
         var kept: Set<String> = []
+        var room = Self.sourceInMemory
         for (path, file) in sourceFiles {
-            guard let bytes = FileManager.default.contents(atPath: file) else { continue }
-            let digest = hexadecimal(SHA256.hash(data: bytes))
+            guard let size = Self.size(file) else { continue }
             let place = BundleLayout.safe(BundleLayout.sourceFiles + path)
+            var source = ByteSource.file(file, size: size)
+            let isSmall = size <= room
+            if isSmall {
+                // Read once, for this look, the Git bundle, the hashes and the archive.
+                source = .bytes(try source.contents())
+                room -= size
+            }
+            let isLikely = isSmall || isAnySize || sizes.contains(size)
+            let digest = isLikely && !held.isEmpty ? try source.sha256() : ""
             if held.contains(digest) {
                 kept.insert(path)
                 withheld.append(
                     Withheld(
-                        path: place, sha256: digest, size: Int64(bytes.count),
+                        path: place, sha256: digest, size: size,
                         reason: "the same bytes as a file that is withheld"))
                 continue
             }
             var payload = PayloadFile(
-                place, .file(file, size: Int64(bytes.count)), name: path,
+                place, source, name: path,
                 about: "source as it was when the study ran",
                 mediaType: Self.mediaType(path, ""))
             payload.isExecutable = access(file, X_OK) == 0
@@ -177,44 +198,35 @@ package struct BundlePlan {
             .text(
                 BundleLayout.patch, patch, name: "uncommitted changes",
                 about:
-                    "how the tree that ran differed from commit \(run.commit ?? "(none)"), for `git apply`",
+                    "how the tree that ran differed from commit \(run.code.commit ?? "(none)"), for `git apply`",
                 mediaType: "text/x-diff"))
     }
 
     /// The source files once more, for `git clone`: those that leave, as they leave.
-    private mutating func addGitBundle() {
+    private mutating func addGitBundle(_ scratch: String) throws {
         let sources = files.filter { $0.path.hasPrefix(BundleLayout.sourceFiles) }
         guard !sources.isEmpty else { return }
-        // The pack is made in memory.
+        // Twice the same: worth it for a tree of text.
         guard sources.reduce(0, { $0 + $1.source.size }) < 256 << 20 else {
             notes.append("The source is too large for a Git bundle beside it; it comes as files.")
             return
         }
-        let contents = sources.compactMap { source -> GitBundle.File? in
-            let bytes: [UInt8]? =
-                switch source.source {
-                case .bytes(let bytes): bytes
-                case .file(let path, _):
-                    FileManager.default.contents(atPath: path).map { Array($0) }
-                }
-            return bytes.map {
-                GitBundle.File(path: source.name, bytes: $0, isExecutable: source.isExecutable)
-            }
-        }
-        let commit = run.snapshot ?? run.commit ?? "(none)"
-        let (bytes, id) = GitBundle.make(
-            contents,
-            message: "The source of run \(run.id)\n\nRecorded as commit \(commit).", time: run.epoch
-        )
+        let commit = run.code.snapshot ?? run.code.commit ?? "(none)"
+        let place = scratch + "/source.bundle"
+        let (size, id) = try GitBundle.write(
+            sources.map {
+                GitBundle.File(path: $0.name, source: $0.source, isExecutable: $0.isExecutable)
+            }, message: "The source of run \(run.id)\n\nRecorded as commit \(commit).",
+            time: run.epoch, to: place)
         files.append(
             PayloadFile(
-                BundleLayout.sourceBundle, .bytes(bytes), name: "Git bundle",
+                BundleLayout.sourceBundle, .file(place, size: size), name: "Git bundle",
                 about:
                     "the same files as one commit, \(id), for `git clone -b \(GitBundle.branch) source.bundle`",
                 mediaType: "application/octet-stream"))
     }
 
-    private func fetchURL(_ path: String) -> String? {
+    func fetchURL(_ path: String) -> String? {
         options.fetchFrom.map {
             ($0.hasSuffix("/") ? $0 : $0 + "/") + "data/" + ROCrate.encoded(path)
         }
@@ -229,8 +241,10 @@ package struct BundlePlan {
     }
 
     static func isAdapter(_ artifact: RunFacts.Artifact) -> Bool {
-        artifact.files.contains { $0.path == "adapter_config.json" }
+        artifact.files.contains { $0.path == adapterConfiguration }
     }
+
+    static let adapterConfiguration = "adapter_config.json"
 
     static func mediaType(_ path: String, _ given: String) -> String {
         if !given.isEmpty, given != "application/octet-stream" { return given }

@@ -1,7 +1,6 @@
 // The reviewer's first command: is this bundle whole, and exactly what was exported? Reads an archive
 // or an unpacked folder once and lists everything that is wrong.
 
-internal import Crypto
 internal import Foundation
 internal import Provenance
 
@@ -21,6 +20,8 @@ package struct Verification: Sendable {
     /// What ssh-keygen said of the signature; nil where there is none.
     package var signature: SignatureVerdict?
     package var held: [String: [UInt8]]
+    /// What the archive took to read; nothing of a folder.
+    package var effort = ArchiveEffort()
 
     package var isWhole: Bool { faults.isEmpty }
 }
@@ -44,7 +45,8 @@ package enum BundleVerifier {
         _ path: String, limits: ArchiveLimits = ArchiveLimits(), signers: String? = nil
     ) throws -> Verification {
         if FileStatus(path)?.kind == .folder {
-            return try finish(try BagFolder.read(path), path, findings: nil, signers: signers)
+            return try finish(
+                try BagFolder.read(path, limits), path, findings: nil, signers: signers)
         }
         let reader = ArchiveReader(path, limits: limits)
         let digester = Digester(limits: limits)
@@ -103,99 +105,8 @@ package enum BundleVerifier {
             },
             fileCount: contents.digests.count,
             totalBytes: contents.digests.values.reduce(0) { $0 + $1.size }, missing: missing,
-            crate: crate, signature: signature, held: contents.held)
-    }
-}
-
-/// Digests every file of an archive in passing.
-final class Digester: ArchiveVisitor {
-    private let limits: ArchiveLimits
-    private let sha256 = HashLane<SHA256>("sha256")
-    private let sha512 = HashLane<SHA512>("sha512")
-    private(set) var contents = BagContents()
-    private var path = ""
-    private var size: Int64 = 0
-    private var bytes: [UInt8]?
-    /// A second visitor that sees the same files, such as an unpacker.
-    var next: (any ArchiveVisitor)?
-
-    init(limits: ArchiveLimits) { self.limits = limits }
-
-    func begin(_ entry: ArchiveEntry) throws {
-        // From the bag's root: without the top folder.
-        path = entry.name.split(separator: "/").dropFirst().joined(separator: "/")
-        size = entry.size
-        bytes = BundleVerifier.holds(path) && entry.size <= limits.heldBytes ? [] : nil
-        try next?.begin(entry)
-    }
-
-    func bytes(_ lease: Lease) throws {
-        sha512.update(lease)
-        sha256.update(lease)
-        bytes?.append(contentsOf: lease.bytes)
-        try next?.bytes(lease)
-    }
-
-    func end() throws {
-        contents.digests[path] = PayloadDigest(
-            size: size, sha256: sha256.finish(), sha512: sha512.finish())
-        if let bytes { contents.held[path] = bytes }
-        bytes = nil
-        try next?.end()
-    }
-}
-
-/// A bag that lies unpacked in a folder.
-enum BagFolder {
-    static func read(_ folder: String) throws -> BagContents {
-        var contents = BagContents()
-        let base = URL(fileURLWithPath: folder, isDirectory: true)
-        guard
-            let walker = FileManager.default.enumerator(
-                at: base, includingPropertiesForKeys: [.isRegularFileKey, .isSymbolicLinkKey])
-        else {
-            throw ExportError(
-                .archive, "The folder cannot be read.", where: folder, mend: "check its permissions"
-            )
-        }
-        let pool = BufferPool(count: 8)
-        let sha256 = HashLane<SHA256>("sha256")
-        let sha512 = HashLane<SHA512>("sha512")
-        let prefix = base.resolvingSymlinksInPath().path + "/"
-        for case let url as URL in walker {
-            let path = url.path
-            let name =
-                path.hasPrefix(prefix)
-                ? String(path.dropFirst(prefix.count)) : String(path.dropFirst(base.path.count + 1))
-            guard let status = FileStatus(path, followingLinks: false) else { continue }
-            if status.kind == .folder { continue }
-            guard status.kind == .file else {
-                contents.extra.append(Fault(name, "is neither a file nor a folder"))
-                continue
-            }
-            let file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
-            guard file >= 0 else {
-                contents.extra.append(Fault(name, "cannot be read: \(systemMessage())"))
-                continue
-            }
-            defer { close(file) }
-            var held: [UInt8]? = BundleVerifier.holds(name) ? [] : nil
-            var size: Int64 = 0
-            while true {
-                let lease = pool.lease()
-                let count = Foundation.read(file, lease.base, pool.size)
-                if count <= 0 { break }
-                lease.count = count
-                size += Int64(count)
-                sha512.update(lease)
-                sha256.update(lease)
-                held?.append(contentsOf: lease.bytes)
-            }
-            contents.digests[name] = PayloadDigest(
-                size: size, sha256: sha256.finish(), sha512: sha512.finish())
-            if let held { contents.held[name] = held }
-        }
-        return contents
+            crate: crate, signature: signature, held: contents.held,
+            effort: findings?.effort ?? ArchiveEffort())
     }
 }
 
@@ -206,7 +117,11 @@ enum CrateCheck {
         brokeOff: Bool
     ) -> [Fault] {
         let name = "data/" + BundleLayout.crate
-        guard hasFile else { return brokeOff ? [] : [Fault(name, "is missing: this is no crate")] }
+        guard hasFile else {
+            // One that is too large for us was said to be.
+            return brokeOff || contents.digests[name] != nil
+                ? [] : [Fault(name, "is missing: this is no crate")]
+        }
         guard let graph = crate?[key: "@graph"]?.array else {
             return [Fault(name, "is not the JSON-LD of a crate")]
         }

@@ -3,8 +3,10 @@
 
 internal import Crypto
 internal import Foundation
+internal import Provenance
 
-/// A repository of one commit, in the bundle format of Git (version 2) around a pack (version 2).
+/// A repository of one commit, in the bundle format of Git (version 2) around a pack (version 2), written to a file:
+/// memory holds one block, however large the tree.
 ///
 /// Objects are deflated by storing them: how a library compresses differs from version to version, and the archive
 /// around the bundle compresses anyway. Sources: Git's `gitformat-bundle`, `gitformat-pack`; RFC 1950 and 1951.
@@ -12,7 +14,7 @@ struct GitBundle {
     struct File {
         /// From the root of the tree, `/` between the parts.
         var path: String
-        var bytes: [UInt8]
+        var source: ByteSource
         var isExecutable: Bool
     }
 
@@ -32,35 +34,50 @@ struct GitBundle {
         }
     }
 
-    private var objects: [(kind: Kind, bytes: [UInt8])] = []
+    private let out: PackFile
     private var known: Set<[UInt8]> = []
 
-    /// The bundle's bytes and the commit's id.
-    /// - Parameter time: Of the commit, in seconds since 1970.
-    static func make(_ files: [File], message: String, time: Int64) -> (
-        bytes: [UInt8], commit: String
+    /// Writes the bundle of `files` and returns its size in bytes and the commit's id.
+    /// - Parameters:
+    ///   - path: A new file.
+    ///   - time: Of the commit, in seconds since 1970.
+    /// - Throws: ``ExportError`` where a file cannot be read or the bundle not be written.
+    static func write(_ files: [File], message: String, time: Int64, to path: String) throws -> (
+        size: Int64, commit: String
     ) {
-        var bundle = GitBundle()
-        let root = bundle.tree(files.map { (Array($0.path.split(separator: "/")), $0) })
+        var bundle = try GitBundle(out: PackFile(creating: path))
+        // What comes first is known last: the commit's id and the number of objects.
+        func head(_ id: String) -> [UInt8] {
+            Array("# v2 git bundle\n\(id) HEAD\n\(id) refs/heads/\(branch)\n\n".utf8)
+        }
+        let start = Int64(head(String(repeating: "0", count: 40)).count)
+        try bundle.out.append([UInt8](repeating: 0, count: Int(start) + 12))
+        let root = try bundle.tree(files.map { (Array($0.path.split(separator: "/")), $0) })
         let who = "study <study@localhost> \(max(time, 0)) +0000"
         let text = "tree \(hexadecimal(root))\nauthor \(who)\ncommitter \(who)\n\n\(message)\n"
-        let commit = bundle.add(.commit, Array(text.utf8))
-        let id = hexadecimal(commit)
-        var bytes = Array("# v2 git bundle\n\(id) HEAD\n\(id) refs/heads/\(branch)\n\n".utf8)
-        bytes += bundle.pack()
-        return (bytes, id)
+        let commit = hexadecimal(try bundle.add(.commit, Array(text.utf8)))
+        let count = bigEndian(UInt32(bundle.known.count))
+        let size = try bundle.out.finish(
+            head: head(commit) + Array("PACK".utf8) + bigEndian(2) + count, hashedFrom: start)
+        return (size, commit)
     }
 
+    private init(out: PackFile) { self.out = out }
+
     /// Adds a folder, its files and the folders in it; returns its id.
-    private mutating func tree(_ files: [(path: [Substring], file: File)]) -> [UInt8] {
+    private mutating func tree(_ files: [(path: [Substring], file: File)]) throws -> [UInt8] {
         var entries: [(name: [UInt8], mode: String, id: [UInt8])] = []
-        for (name, inside) in Dictionary(grouping: files, by: { $0.path[0] }) {
+        // Dictionaries have no order; objects get that of their names.
+        let byName = Dictionary(grouping: files, by: { $0.path[0] })
+        for (name, inside) in byName.sorted(by: {
+            Array($0.key.utf8).lexicographicallyPrecedes(Array($1.key.utf8))
+        }) {
             if let file = inside.first(where: { $0.path.count == 1 })?.file {
                 let mode = file.isExecutable ? "100755" : "100644"
-                entries.append((Array(name.utf8), mode, add(.blob, file.bytes)))
+                entries.append((Array(name.utf8), mode, try add(.blob, file.source)))
             } else {
                 let below = inside.map { (Array($0.path.dropFirst()), $0.file) }
-                entries.append((Array(name.utf8), "40000", tree(below)))
+                entries.append((Array(name.utf8), "40000", try tree(below)))
             }
         }
         // Git sorts a folder as if its name ended with a slash.
@@ -68,71 +85,145 @@ struct GitBundle {
             entry.name + (entry.mode == "40000" ? [0x2f] : [])
         }
         entries.sort { key($0).lexicographicallyPrecedes(key($1)) }
-        return add(.tree, entries.flatMap { Array("\($0.mode) ".utf8) + $0.name + [0] + $0.id })
+        return try add(.tree, entries.flatMap { Array("\($0.mode) ".utf8) + $0.name + [0] + $0.id })
     }
 
-    private mutating func add(_ kind: Kind, _ bytes: [UInt8]) -> [UInt8] {
+    private mutating func add(_ kind: Kind, _ bytes: [UInt8]) throws -> [UInt8] {
+        try add(kind, .bytes(bytes))
+    }
+
+    /// Adds an object and returns its id. One that was there before is taken out again.
+    private mutating func add(_ kind: Kind, _ source: ByteSource) throws -> [UInt8] {
+        let start = out.count
         var hash = Insecure.SHA1()
-        hash.update(data: Array("\(kind.name) \(bytes.count)\u{0}".utf8))
-        hash.update(data: bytes)
+        hash.update(data: Array("\(kind.name) \(source.size)\u{0}".utf8))
+        // Size: four bits beside the kind, then seven a byte, the lowest first.
+        var rest = source.size >> 4
+        var byte = kind.rawValue << 4 | UInt8(source.size & 15)
+        while rest > 0 {
+            try out.append([byte | 0x80])
+            byte = UInt8(rest & 0x7f)
+            rest >>= 7
+        }
+        // A zlib stream that only stores.
+        try out.append([byte, 0x78, 0x01])
+        var left = source.size
+        var checksum = Adler32()
+        if left == 0 { try out.append([1, 0, 0, 0xff, 0xff]) }
+        let out = out
+        try source.eachBlock(of: 65535) { block in
+            left -= Int64(block.count)
+            let low = UInt8(block.count & 0xff)
+            let high = UInt8(block.count >> 8)
+            try out.append([left == 0 ? 1 : 0, low, high, ~low, ~high])
+            try out.append(block)
+            hash.update(bufferPointer: block)
+            checksum.update(block)
+        }
+        try out.append(Self.bigEndian(checksum.value))
         let id = Array(hash.finalize())
-        if known.insert(id).inserted { objects.append((kind, bytes)) }
+        if !known.insert(id).inserted { try out.cut(to: start) }
         return id
     }
 
-    private func pack() -> [UInt8] {
-        var out = Array("PACK".utf8) + Self.bigEndian(2) + Self.bigEndian(UInt32(objects.count))
-        // Dictionaries have no order; objects get one by what they hold.
-        let sorted = objects.map { ($0.kind, $0.bytes, Array(SHA256.hash(data: $0.bytes))) }.sorted
-        {
-            $0.0.rawValue == $1.0.rawValue
-                ? $0.2.lexicographicallyPrecedes($1.2) : $0.0.rawValue < $1.0.rawValue
-        }
-        for (kind, bytes, _) in sorted {
-            // Size: four bits beside the kind, then seven a byte, the lowest first.
-            var rest = bytes.count >> 4
-            var byte = kind.rawValue << 4 | UInt8(bytes.count & 15)
-            while rest > 0 {
-                out.append(byte | 0x80)
-                byte = UInt8(rest & 0x7f)
-                rest >>= 7
-            }
-            out.append(byte)
-            Self.store(bytes, into: &out)
-        }
-        return out + Array(Insecure.SHA1.hash(data: out))
+    private static func bigEndian(_ value: UInt32) -> [UInt8] {
+        withUnsafeBytes(of: value.bigEndian) { Array($0) }
     }
+}
 
-    /// A zlib stream that only stores.
-    private static func store(_ bytes: [UInt8], into out: inout [UInt8]) {
-        out += [0x78, 0x01]
-        var start = 0
-        repeat {
-            let count = min(65535, bytes.count - start)
-            let low = UInt8(count & 0xff)
-            let high = UInt8(count >> 8)
-            out += [start + count == bytes.count ? 1 : 0, low, high, ~low, ~high]
-            out += bytes[start..<start + count]
-            start += count
-        } while start < bytes.count
-        // Adler-32; sums of 5552 bytes fit before the remainder is taken.
-        var a: UInt32 = 1
-        var b: UInt32 = 0
+/// The checksum of RFC 1950.
+private struct Adler32 {
+    private var a: UInt32 = 1
+    private var b: UInt32 = 0
+    var value: UInt32 { b << 16 | a }
+
+    mutating func update(_ bytes: UnsafeRawBufferPointer) {
         var place = 0
         while place < bytes.count {
+            // Sums of 5552 bytes fit before the remainder is taken.
             let end = min(place + 5552, bytes.count)
-            for byte in bytes[place..<end] {
-                a += UInt32(byte)
+            for index in place..<end {
+                a += UInt32(bytes[index])
                 b += a
             }
             a %= 65521
             b %= 65521
             place = end
         }
-        out += bigEndian(b << 16 | a)
+    }
+}
+
+/// A file that grows at its end, and whose head is written last.
+private final class PackFile {
+    private let descriptor: Int32
+    private let path: String
+    private var buffer: [UInt8] = []
+    private var written: Int64 = 0
+    var count: Int64 { written + Int64(buffer.count) }
+
+    init(creating path: String) throws {
+        self.path = path
+        descriptor = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+        if descriptor < 0 { throw failure() }
     }
 
-    private static func bigEndian(_ value: UInt32) -> [UInt8] {
-        withUnsafeBytes(of: value.bigEndian) { Array($0) }
+    deinit { if descriptor >= 0 { close(descriptor) } }
+
+    func append(_ bytes: [UInt8]) throws { try bytes.withUnsafeBytes { try append($0) } }
+
+    func append(_ bytes: UnsafeRawBufferPointer) throws {
+        buffer.append(contentsOf: bytes)
+        if buffer.count > 1 << 18 { try flush() }
+    }
+
+    func cut(to place: Int64) throws {
+        try flush()
+        guard ftruncate(descriptor, off_t(place)) == 0 else { throw failure() }
+        written = place
+    }
+
+    /// Writes the head, then the SHA-1 of everything from `start` on; returns the size.
+    func finish(head: [UInt8], hashedFrom start: Int64) throws -> Int64 {
+        try flush()
+        try put(head, at: 0)
+        var hash = Insecure.SHA1()
+        var place = start
+        var block = [UInt8](repeating: 0, count: 1 << 18)
+        while place < written {
+            let got = pread(descriptor, &block, block.count, off_t(place))
+            if got < 0, errno == EINTR { continue }
+            guard got > 0 else { throw failure() }
+            hash.update(data: block[..<got])
+            place += Int64(got)
+        }
+        try append(Array(hash.finalize()))
+        try flush()
+        return written
+    }
+
+    private func flush() throws {
+        try put(buffer, at: written)
+        written += Int64(buffer.count)
+        buffer.removeAll(keepingCapacity: true)
+    }
+
+    private func put(_ bytes: [UInt8], at offset: Int64) throws {
+        try bytes.withUnsafeBytes { bytes in
+            var done = 0
+            while done < bytes.count {
+                let got = pwrite(
+                    descriptor, bytes.baseAddress! + done, bytes.count - done,
+                    off_t(offset) + off_t(done))
+                if got < 0, errno == EINTR { continue }
+                guard got > 0 else { throw failure() }
+                done += got
+            }
+        }
+    }
+
+    private func failure() -> ExportError {
+        ExportError(
+            .archive, "The source's Git bundle cannot be written: \(systemMessage()).", where: path,
+            mend: "make room, or choose another folder for temporary files by TMPDIR")
     }
 }

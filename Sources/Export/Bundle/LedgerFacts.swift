@@ -60,8 +60,8 @@ extension RunFacts {
 
     private mutating func addPatches(_ root: String) {
         // A snapshot that was pruned since, or a repository that is elsewhere, leaves the list of names.
-        guard let snapshot, !changes.isEmpty,
-            let files = try? WorktreeDifference.files(from: commit, to: snapshot, of: root)
+        guard let snapshot = code.snapshot, !changes.isEmpty,
+            let files = try? WorktreeDifference.files(from: code.commit, to: snapshot, of: root)
         else { return }
         let byPath = Dictionary(files.map { ($0.path, $0) }) { first, _ in first }
         let data = inputs.map(\.path)
@@ -129,10 +129,7 @@ extension RunFacts {
         status = record.status
         seal = record.seal?.sha256
         environment = record.environment.facts.map { ($0.name, $0.value) }
-        commit = record.code.commit
-        branch = record.code.branch
-        remote = record.code.remote
-        snapshot = record.code.snapshot
+        code = record.code
         changes = record.code.changes.map { Change(path: $0.path, kind: $0.kind.rawValue) }
         parameters = record.parameters
         claims = record.claims
@@ -154,9 +151,7 @@ extension RunFacts {
             let source =
                 lines.indices.contains(range.lowerBound) || range.isEmpty
                 ? lines[range].joined(separator: "\n") : ""
-            return Cell(
-                id: cell.id, firstLine: cell.firstLine, lastLine: cell.lastLine, source: source,
-                sha256: cell.sha256, state: cell.state, began: cell.began, ended: cell.ended)
+            return Cell(cell, source: source)
         }
         artifacts = record.artifacts.map { artifact in
             Artifact(

@@ -68,8 +68,8 @@ package enum Citation {
         out += "date-released: \"\(date(run))\"\nversion: \"\(run.id)\"\nidentifiers:\n"
         out +=
             "  - type: other\n    value: \"urn:uuid:\(run.uuid)\"\n    description: \"the run\"\n"
-        if let commit = run.commit { out += "commit: \(commit)\n" }
-        if let remote = run.remote, remote.hasPrefix("http") {
+        if let commit = run.code.commit { out += "commit: \(commit)\n" }
+        if let remote = run.code.remote, remote.hasPrefix("http") {
             out += "repository-code: \(ModelCard.quoted(remote))\n"
         }
         return out
@@ -91,9 +91,9 @@ package enum Citation {
         lines.append("  title = {{\(clean(run.title.isEmpty ? run.study : run.title))}},")
         lines.append("  year = {\(date(run).prefix(4))},")
         var note = "Study run \(run.id), seed \(run.seed)"
-        if let commit = run.commit { note += ", commit \(commit.prefix(12))" }
+        if let commit = run.code.commit { note += ", commit \(commit.prefix(12))" }
         lines.append("  note = {\(note)},")
-        if let remote = run.remote, remote.hasPrefix("http") {
+        if let remote = run.code.remote, remote.hasPrefix("http") {
             lines.append("  howpublished = {\\url{\(remote)}},")
         }
         return lines.joined(separator: "\n") + "\n}\n"

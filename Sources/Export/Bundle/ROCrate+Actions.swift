@@ -19,7 +19,7 @@ extension ROCrate {
                     ("targetParameter", .reference(output.slot.id)),
                 ])
         }
-        let version = run.snapshot ?? run.commit
+        let version = run.code.snapshot ?? run.code.commit
         add(
             Self.encoded(file.path),
             .array(
@@ -35,10 +35,10 @@ extension ROCrate {
                 (
                     "url",
                     .string(
-                        run.remote.flatMap(Self.webAddress)
+                        run.code.remote.flatMap(Self.webAddress)
                             ?? "arcp://uuid,\(run.uuid)/\(Self.encoded(file.path))")
                 ),
-                ("codeRepository", run.remote.flatMap(Self.webAddress).map(JSON.string)),
+                ("codeRepository", run.code.remote.flatMap(Self.webAddress).map(JSON.string)),
                 ("conformsTo", .reference(Self.workflowProfile)),
                 ("softwareRequirements", .reference(Self.software)),
                 ("creator", .oneOrMany(authorIDs.map(JSON.reference))),

@@ -3,7 +3,6 @@
 
 package import Events
 
-internal import Crypto
 internal import Provenance
 
 /// The decision for one run, with its reason in words.
@@ -158,6 +157,6 @@ package struct ReleasePolicy: Sendable, Equatable {
             text.hasPrefix("sha256:") && text.utf8.count == 71
             && text.utf8.dropFirst(7).allSatisfy { (0x30...0x39) ~= $0 || (0x61...0x66) ~= $0 }
         return isHash
-            ? text : "sha256:" + hexadecimal(SHA256.hash(data: Array(text.utf8)))
+            ? text : "sha256:" + Digest(of: text).hex
     }
 }

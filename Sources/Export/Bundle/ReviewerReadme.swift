@@ -130,12 +130,12 @@ enum ReviewerReadme {
 
     /// How to bring what the bundle leaves out.
     private static func missing(_ plan: BundlePlan) -> String {
-        let absent =
+        // Thin or fat, and wherever the rest can be fetched: both have one crate, and so one text.
+        let mayBeAbsent =
             plan.withheld.contains { $0.path.hasPrefix("inputs/") }
-            // Thin or not: both have one manifest.
-            || plan.files.contains { $0.path.hasPrefix("inputs/") && $0.fetchURL != nil }
-        return absent
-            ? "Inputs that are only named here go into a folder, under any names: `study replay BUNDLE --inputs FOLDER`.\n"
+            || plan.files.contains { $0.path.hasPrefix("inputs/") }
+        return mayBeAbsent
+            ? "Inputs that are only named (by a thin bundle, or in `release.json`) go into a folder, under any names: `study replay BUNDLE --inputs FOLDER`.\n"
             : ""
     }
 

@@ -31,31 +31,22 @@ package struct RunFacts: Sendable {
         }
     }
 
-    package struct Cell: Sendable, Hashable {
-        package var id: String
-        package var firstLine: Int
-        package var lastLine: Int
+    /// A cell as the ledger has it, and its lines.
+    @dynamicMemberLookup package struct Cell: Sendable {
+        package var record: RunRecord.Cell
         package var source: String
-        package var sha256: String
-        /// "pending", "running", "succeeded", "failed", as the ledger keeps it.
-        package var state: String
-        package var began: Timestamp?
-        package var ended: Timestamp?
-        package init(
-            id: String, firstLine: Int, lastLine: Int, source: String, sha256: String,
-            state: String, began: Timestamp? = nil, ended: Timestamp? = nil
-        ) {
-            self.id = id
-            self.firstLine = firstLine
-            self.lastLine = lastLine
+        package init(_ record: RunRecord.Cell, source: String) {
+            self.record = record
             self.source = source
-            self.sha256 = sha256
-            self.state = state
-            self.began = began
-            self.ended = ended
+        }
+        package subscript<Value>(dynamicMember path: WritableKeyPath<RunRecord.Cell, Value>)
+            -> Value
+        {
+            get { record[keyPath: path] }
+            set { record[keyPath: path] = newValue }
         }
         package var seconds: Double? {
-            guard let began, let ended else { return nil }
+            guard let began = record.began, let ended = record.ended else { return nil }
             return Double(ended.nanoseconds - began.nanoseconds) / 1e9
         }
     }
@@ -202,10 +193,8 @@ package struct RunFacts: Sendable {
     /// SHA-256 over the run's rows, where it is sealed.
     package var seal: String?
     package var environment: [(name: String, value: String)] = []
-    package var commit: String?
-    package var branch: String?
-    package var remote: String?
-    package var snapshot: String?
+    package var code = CodeIdentity()
+    /// Those of `code`, with what changed where that is known.
     package var changes: [Change] = []
     package var inputs: [Input] = []
     package var artifacts: [Artifact] = []

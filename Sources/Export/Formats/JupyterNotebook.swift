@@ -121,7 +121,7 @@ package enum JupyterNotebook {
         var facts = ["run `\(run.id)` of `\(run.study)` \(ROCrate.words(run.status))"]
         facts.append("seed \(run.seed)")
         facts += run.parameters.map { "\(plain($0.name)) = \(plain($0.value))" }
-        if let commit = run.commit { facts.append("commit `\(commit.prefix(12))`") }
+        if let commit = run.code.commit { facts.append("commit `\(commit.prefix(12))`") }
         if !run.claims.isEmpty {
             facts.append("\(run.claims.filter(\.holds).count) of \(run.claims.count) claims hold")
         }

@@ -29,6 +29,8 @@ package enum MLflowLayout {
                 .usage, "Run \(run.id) is in this MLflow store already.", where: place,
                 mend: "remove that folder, or name another one with -o")
         }
+        Leftovers.add(place)
+        defer { Leftovers.forget(place) }
         do {
             try write(plan, root: root, place: place)
         } catch {
@@ -104,7 +106,7 @@ package enum MLflowLayout {
             ("study.title", title(run)), ("study.status", run.status.rawValue),
             ("study.tier", run.tier), ("study.release", plan.policy.mode.rawValue),
         ]
-        if let commit = run.commit { tags.append(("mlflow.source.git.commit", commit)) }
+        if let commit = run.code.commit { tags.append(("mlflow.source.git.commit", commit)) }
         tags += run.environment.map { ("environment." + $0.name, $0.value) }
         var names = Names()
         for (tag, value) in tags { try text(place + "/tags/" + names.path(for: tag), value) }

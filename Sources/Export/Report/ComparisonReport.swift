@@ -99,7 +99,7 @@ package struct ComparisonReport {
     private var facts: [Row] {
         var rows: [Row] = [
             ("study", runs.map(\.study)), ("status", runs.map(\.status.rawValue)),
-            ("commit", runs.map { $0.commit ?? "none" }),
+            ("commit", runs.map { $0.code.commit ?? "none" }),
             ("worktree", runs.map { $0.changes.isEmpty ? "clean" : "\($0.changes.count) changed" }),
             ("seed", runs.map(\.seed)),
             ("arithmetic", runs.map { "\($0.tier), \($0.threads) threads" }),

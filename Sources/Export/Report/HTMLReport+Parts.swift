@@ -53,10 +53,10 @@ extension HTMLReport {
                 + (run.streams.count > 12 ? " and \(run.streams.count - 12) more" : ""))
         fact("seal", run.seal.map { "sha256 " + $0 } ?? "none: the run did not end by itself")
         group("Run")
-        fact("commit", run.commit ?? "none: the study is in no repository")
-        fact("branch", run.branch)
-        fact("repository", run.remote)
-        if run.commit != nil {
+        fact("commit", run.code.commit ?? "none: the study is in no repository")
+        fact("branch", run.code.branch)
+        fact("repository", run.code.remote)
+        if run.code.commit != nil {
             fact(
                 "worktree",
                 run.changes.isEmpty
@@ -66,7 +66,7 @@ extension HTMLReport {
                             separator: ", ")
                         + (run.changes.count > 8 ? ", …" : ""))
         }
-        fact("snapshot", run.snapshot)
+        fact("snapshot", run.code.snapshot)
         fact("licence", run.licence ?? "not stated")
         if let policy { fact("release", "\(policy.mode.rawValue): \(policy.reason)") }
         group("Code", after: patches)

@@ -1,7 +1,6 @@
 // SHA-256 of files and folders, one read pass. Whether a file needs reading again is DigestCache's
 // business; where its bytes are kept is ObjectStore's.
 
-internal import Crypto
 internal import Foundation
 internal import Synchronization
 
@@ -163,10 +162,10 @@ package func hashFile(
     }
     posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL)
 
-    var hasher = SHA256()
+    let hasher = StreamDigest(.sha256)
     var total: Int64 = 0
     try eachBlock(of: descriptor, size: before.size, path: path) { block in
-        hasher.update(bufferPointer: block)
+        hasher.update(block)
         try each?(block)
         total += Int64(block.count)
     }
@@ -178,7 +177,7 @@ package func hashFile(
             .changedFile, "\(path) was written to while it was read.", where: path,
             mend: "let the writer finish, then run again")
     }
-    return (FileDigest(sha256: Digest(hasher.finalize()).hex, size: total), after)
+    return (FileDigest(sha256: hasher.finish(), size: total), after)
 }
 
 func unreadable(_ path: String) -> ProvenanceError {

@@ -1,7 +1,6 @@
 // Files by their content: `.study/objects/ab/cdef…`. Which run needs which object is the ledger's
 // business; this stores, finds and removes.
 
-internal import Crypto
 internal import Foundation
 
 /// A folder of files named by their SHA-256. Writing the same bytes twice writes them once; a file

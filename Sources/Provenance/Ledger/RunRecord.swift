@@ -15,6 +15,16 @@ package struct RunRecord: Sendable, Equatable {
         package var ended: Timestamp?
         /// "pending", "running", "succeeded", "failed", "interrupted".
         package var state: String
+
+        package init(
+            index: Int, id: String, firstLine: Int, lastLine: Int, sha256: String,
+            began: Timestamp? = nil, ended: Timestamp? = nil, state: String
+        ) {
+            (self.index, self.id) = (index, id)
+            (self.firstLine, self.lastLine) = (firstLine, lastLine)
+            (self.sha256, self.state) = (sha256, state)
+            (self.began, self.ended) = (began, ended)
+        }
     }
 
     package struct Output: Sendable, Equatable {
