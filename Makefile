@@ -3,11 +3,15 @@
 STUDY  := .build/release/study
 PREFIX ?= /usr/local
 
-.PHONY: help setup build demo test format format-check install bench clean
+# Where test-peers keeps torch, transformers and peft: gigabytes, filled from PyPI when they are missing.
+PEERS := $(abspath $(or $(STUDY_PEERS),.build/peers))
+
+.PHONY: help setup build demo test test-peers format format-check install bench clean
 
 help:
 	@echo "make demo      set up, build, run studies/lora70b.md"
 	@echo "make test      set up, build, pass every test"
+	@echo "make test-peers  our adapters in PEFT itself and back (installs torch and peft from PyPI: minutes, gigabytes)"
 	@echo "make install   put \`study\` under PREFIX (now $(PREFIX))"
 	@echo "make format    lay out the source as CI wants it"
 	@echo "make bench     ours and each peer in one run (takes long; installs peers from PyPI)"
@@ -24,6 +28,10 @@ demo: build
 test: setup
 	@Scripts/build.sh --build-tests
 	@Scripts/test.sh
+
+test-peers: setup
+	@Scripts/build.sh --build-tests
+	@STUDY_PEERS="$(PEERS)" Scripts/test.sh --filter 'PEFT itself'
 
 format:
 	@swift format format --in-place --parallel --recursive Sources Tests Benchmarks Package.swift

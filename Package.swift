@@ -139,11 +139,6 @@ let package = Package(
             name: "export-bench", dependencies: ["Export", "Events"], path: "Benchmarks/export",
             exclude: ["compare.py"], sources: ["main.swift"], swiftSettings: strict),
 
-        // Loads and saves an adapter, for Benchmarks/peft/compare.py.
-        .executableTarget(
-            name: "peft-roundtrip", dependencies: ["Engine"], path: "Benchmarks/peft",
-            exclude: ["compare.py"], sources: ["main.swift"], swiftSettings: strict),
-
         // One hash a line for every kind of arithmetic, to compare machines. Another machine need not have
         // Swift: the runtime is in it.
         .executableTarget(
@@ -154,7 +149,7 @@ let package = Package(
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: tests),
         .testTarget(
             name: "EngineTests", dependencies: ["Engine", "EngineKernels", "TestSupport"],
-            swiftSettings: tests),
+            exclude: ["peft_itself.py"], swiftSettings: tests),
         .testTarget(
             name: "NotebookTests", dependencies: ["Notebook", "Events", "TestSupport"],
             swiftSettings: tests),

@@ -16,6 +16,10 @@ guard arguments.count <= 1, arguments.first?.hasPrefix("-") != true else {
     exit(arguments.first == "--help" ? 0 : 2)
 }
 
+do { try checkArithmeticVariables() } catch {
+    _ = "samebits: \(error)\n".withCString { write(2, $0, strlen($0)) }
+    exit(2)
+}
 var report = Report(prefix: arguments.first ?? "")
 print("# study samebits 1: kernels \(kernelSetName), threads \(threadCount)")
 for (name, part) in parts where name.hasPrefix(report.prefix) { try part(name, &report) }

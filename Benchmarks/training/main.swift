@@ -42,6 +42,7 @@ let usage = """
       generate, generate-bf16, generate-int8       COUNT prompts at once, 64 new tokens each: tokens a second
       hash                                         COUNT training steps, then a hash of losses and adapter;
                                                    and the same with a stop and a resumption after each step
+    training-bench sample VOCABULARY   microseconds to draw a token from that many logits
     training-bench load FILE    a safetensors file: seconds to its first tensor, and to every byte of it
     """
 let arguments = CommandLine.arguments
@@ -49,10 +50,15 @@ if arguments.count == 3, arguments[1] == "load" {
     try load(arguments[2])
     exit(0)
 }
+if arguments.count == 3, arguments[1] == "sample", let count = Int(arguments[2]), count > 0 {
+    sample(count)
+    exit(0)
+}
 guard arguments.count == 4, let size = Size(arguments[1]), let count = Int(arguments[3]) else {
     print(usage)
     exit(2)
 }
+try checkArithmeticVariables()
 let mode = arguments[2]
 let clock = ContinuousClock()
 let begin = clock.now
@@ -83,6 +89,27 @@ func load(_ path: String) throws {
     }
     let all = seconds(since: start)
     print("{\"first_s\": \(untilFirst), \"all_s\": \(all), \"bytes\": \(bytes), \"sum\": \(sum)}")
+}
+
+/// Times drawing from logits as models have them (a few likely tokens), by each way of drawing: the median of
+/// 7 rounds of 100 draws.
+func sample(_ vocabulary: Int) {
+    var random = RandomStream(seed: 1, name: "sampling")
+    let logits = (0..<vocabulary).map { $0 % 1000 == 0 ? 8 + random.normal() : 2 * random.normal() }
+    var times: [String] = []
+    for (name, topK, topP) in [
+        ("all", nil, nil), ("top_k_50", 50, nil), ("top_p_0.95", nil, 0.95),
+        ("top_k_50_top_p_0.95", 50, 0.95),
+    ] as [(String, Int?, Float?)] {
+        let sampler = TokenSampler(temperature: 0.8, topK: topK, topP: topP)
+        let rounds = (0..<7).map { _ in
+            let start = clock.now
+            for _ in 0..<100 { _ = logits.withUnsafeBufferPointer { sampler($0, &random) } }
+            return seconds(since: start) / 100
+        }
+        times.append("\"\(name)_us\": \(Int(1e6 * rounds.sorted()[3]))")
+    }
+    print("{\"vocabulary\": \(vocabulary), \(times.joined(separator: ", "))}")
 }
 
 struct Stopped: Error {}

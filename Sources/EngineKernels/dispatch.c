@@ -1,5 +1,6 @@
 // Which variant of the kernels this process uses: chosen once, from the CPU's features and the
-// environment variable STUDY_KERNELS (avx512, avx2 or scalar), which can only choose a lower one.
+// environment variable STUDY_KERNELS (avx512, avx2 or scalar), which can only choose a lower one. What it
+// says otherwise is ignored here; checkArithmeticVariables (Engine/Backends) refuses it.
 #define _GNU_SOURCE  // dladdr
 #include "EngineKernels.h"
 #include "simd_types.h"
@@ -46,14 +47,19 @@ int ek_variant(void) {
 
 const char *ek_kernel_name(void) { return names[ek_variant()]; }
 
-bool ek_use_kernels(const char *name) {
+static int index_of(const char *name) {
     for (int i = 0; i <= supported(); i++) {
-        if (strcmp(name, names[i]) == 0) {
-            own = i;
-            return true;
-        }
+        if (strcmp(name, names[i]) == 0) return i;
     }
-    return false;
+    return -1;
+}
+
+bool ek_can_use_kernels(const char *name) { return index_of(name) >= 0; }
+
+bool ek_use_kernels(const char *name) {
+    int i = index_of(name);
+    if (i >= 0) own = i;
+    return i >= 0;
 }
 
 const char *ek_library_of(const void *address) {

@@ -7,6 +7,7 @@
 #include "move_body.h"
 #include "random_body.h"
 #include "digest_body.h"
+#include "sampling_body.h"
 #include "variant_end.h"
 #else
 typedef int ek_no_variant_here;

@@ -6,4 +6,5 @@
 #include "move_body.h"
 #include "random_body.h"
 #include "digest_body.h"
+#include "sampling_body.h"
 #include "variant_end.h"

@@ -20,10 +20,11 @@ public func studyKernelMain(_ socket: Int32) -> Int32 {
     guard case .begin(let settings)? = channel.nextCommand() else {
         return Int32(KS_CANNOT_START)
     }
-    if settings.threads > 0 { setenv("STUDY_THREADS", String(settings.threads), 1) }
     // A tier that cannot be had is said at the first cell: that is where the study then ends.
     var problem: String?
     do {
+        try checkArithmeticVariables()
+        if settings.threads > 0 { setenv("STUDY_THREADS", String(settings.threads), 1) }
         try setArithmeticTier(ArithmeticTier(rawValue: settings.tier) ?? .portable)
     } catch {
         problem = String(describing: error)
@@ -45,10 +46,16 @@ public func studyKernelMain(_ socket: Int32) -> Int32 {
     return 0
 }
 
-/// Sends the facts of this process's arithmetic that are not those of `known`, and returns all.
+/// Sends the facts of this process's arithmetic and of its trainings' memory that are not those of `known`, and
+/// returns all.
 private func report(_ known: [String: String], to channel: Channel) -> [String: String] {
     var result = known
-    for (name, value) in arithmeticFacts where known[name] != value {
+    var facts = arithmeticFacts
+    if let peak = ActivationMemory.largest {
+        let fact = ActivationFact(bytes: peak.bytes, isRecomputed: peak.isRecomputed)
+        facts.append((fact.name, fact.value))
+    }
+    for (name, value) in facts where known[name] != value {
         channel.send(.fact(name: name, value: value))
         result[name] = value
     }
@@ -62,17 +69,18 @@ public func describeArithmetic() {
     func line(_ name: String, _ value: String) {
         print(name + "\t" + value.replacing("\n", with: "; "))
     }
-    func tested(_ tier: ArithmeticTier) -> String {
+    func test(_ tier: ArithmeticTier) {
         do throws(ArithmeticError) {
             try setArithmeticTier(tier)
             try testArithmetic()
-            return "sound"
+            line("test.\(tier)", "sound")
         } catch {
-            return error.what
+            line("test.\(tier)", error.what)
+            line("mend.\(tier)", error.mend)
         }
     }
-    line("test.blas", tested(.blas))
-    line("test.portable", tested(.portable))
+    test(.blas)
+    test(.portable)
     for (name, value) in arithmeticFacts { line(name, value) }
     if let library = OpenBLAS.loaded { line("openblas.file", library.path) }
     fflush(nil)

@@ -9,6 +9,8 @@ internal import Synchronization
 extension Run {
     /// Trains a model on examples and records every step: loss, gradient norm, digest of the state.
     ///
+    /// The most memory that a step's activations took is a fact of the run, which `study show` prints by arm.
+    ///
     /// With `checkpointEvery`, the whole state is kept with the run after every so many steps and after the
     /// last one: `study replay --spot K` then computes K random parts again instead of everything.
     /// - Parameters:
@@ -30,6 +32,7 @@ extension Run {
                 &model, on: examples, with: optimizer, options, using: &random
             ) { step in
                 record(step, arm: arm)
+                keepActivations(of: step, arm: arm)
                 try onStep(step)
                 try each(step)
             }
@@ -57,6 +60,7 @@ extension Run {
                 using: &random
             ) { step in
                 record(step, arm: arm)
+                keepActivations(of: step, arm: arm)
                 try onStep(step)
                 try each(step)
             }
@@ -132,6 +136,22 @@ extension Run {
         }
         return summary
     }
+
+    /// Puts on record how much memory a training's activations took, each time that a step took more.
+    private func keepActivations(of step: TrainingStep, arm: String) {
+        let isMore = Run.activations.withLock { known in
+            guard step.activationBytes > known[arm] ?? -1 else { return false }
+            known[arm] = step.activationBytes
+            return true
+        }
+        guard isMore, !arm.isEmpty else { return }
+        let fact = ActivationFact(
+            arm: arm, bytes: step.activationBytes, isRecomputed: step.recomputesBlocks)
+        channel.send(fact.event)
+    }
+
+    /// The most bytes of activations so far, by arm.
+    private static let activations = Mutex<[String: Int]>([:])
 
     /// The arms whose trainings have kept checkpoints in this run.
     private static let trainings = Mutex<Set<String>>([])

@@ -183,7 +183,7 @@ enum Machine {
                 found: portable == "sound"
                     ? "the same bits as on other machines; \(fact("engine.kernels")) kernels, \(fact("engine.threads")) threads, tested against f64"
                     : portable,
-                mend: "do not trust this machine: report its CPU and kernel set")
+                mend: facts["mend.portable"] ?? "")
         ]
         let blas = fact("test.blas")
         findings.append(
@@ -192,7 +192,7 @@ enum Machine {
                 found: blas == "sound"
                     ? "core \(fact("openblas.core")), \(fact("openblas.threads")) thread of its own, tested against f64; \(fact("library.openblas")), \(fact("openblas.file"))"
                     : blas + " It is needed for --tier blas and full decompositions.",
-                mend: "apt-get install libopenblas0-pthread, and unset STUDY_BLAS_CORE"))
+                mend: facts["mend.blas"] ?? ""))
         findings.append(
             Finding(
                 what: "default tier", state: .good,

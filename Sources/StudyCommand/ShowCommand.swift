@@ -181,6 +181,13 @@ enum RunText {
         add("replay of", run.replayOf)
         add("imported", run.imported)
         add("params", run.parameters.map { "\($0.name)=\($0.value)" }.joined(separator: " "))
+        add("memory", run.environment["run.peak_memory"].flatMap { Int64($0) }.map { size($0) })
+        let activations = run.environment.facts.compactMap {
+            ActivationFact(name: $0.name, value: $0.value)
+        }
+        for fact in activations.sorted(by: { ($0.arm ?? "") < ($1.arm ?? "") }) {
+            add("activations", "\(fact.arm ?? "a training step"): at most \(fact.words(size))")
+        }
         add("seal", run.seal.map { String($0.sha256.prefix(16)) + "…" })
         for failure in run.failures {
             let cell = run.cells.indices.contains(failure.cell) ? run.cells[failure.cell].id : ""

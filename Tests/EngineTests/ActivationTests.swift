@@ -168,7 +168,7 @@ import Testing
         return Int32(order[weights.count - 1])
     }
 
-    @Test(arguments: [1, 2, 63, 64, 65, 1000])
+    @Test(arguments: [1, 2, 63, 64, 65, 1000, 5000])
     func `draws what sorting the whole vocabulary draws`(size: Int) {
         var random = RandomStream(seed: 12, name: "sampling \(size)")
         for trial in 0..<40 {
@@ -196,6 +196,36 @@ import Testing
         (0..<size).map { _ in
             trial % 4 == 0
                 ? Float(random.below(3)) : random.normal() * Float(1 + trial % 7) - 0
+        }
+    }
+
+    /// On every kernel and thread count, at lengths that fill no vector too.
+    @Test func `weighs all tokens at once with the bits of one by one`() {
+        var random = RandomStream(seed: 12, name: "weights")
+        for size in [1, 7, 8, 9, 1000, 20_003] {
+            for temperature in [0.8, 1, 0.01] as [Float] {
+                var logits = (0..<size).map { _ in random.normal() * 6 }
+                if size > 8 { (logits[3], logits[5]) = (.nan, -.infinity) }
+                let largest = Double(logits.filter { !$0.isNaN }.max()!)
+                let expected = logits.map {
+                    PortableMath.exp(max(-700, (Double($0) - largest) / Double(temperature)))
+                        .bitPattern
+                }
+                onEveryKernel { setting in
+                    let ours = logits.withUnsafeBufferPointer {
+                        TokenSampler.weights($0, largest, Double(temperature))
+                    }
+                    #expect(ours.map(\.bitPattern) == expected, "\(setting) \(size)")
+                }
+            }
+        }
+        // Halves between two multiples of ln 2, and both their neighbours.
+        let ln2 = 0.693_147_180_559_945_3
+        for n in 0..<40 {
+            let half = Float(-(Double(n) + 0.5) * ln2)
+            let logits: [Float] = [0, half, half.nextUp, half.nextDown]
+            let ours = logits.withUnsafeBufferPointer { TokenSampler.weights($0, 0, 1) }
+            #expect(ours == logits.map { PortableMath.exp(Double($0)) })
         }
     }
 

@@ -3,6 +3,7 @@
 // it alone. The rows' names are the fixtures'; their makers lie beside them.
 
 import Engine
+import Foundation
 import Testing
 
 @Suite struct `Rows of tokenizer json` {
@@ -35,6 +36,121 @@ import Testing
         let pair = tokenizer.encode("ab", and: "a")
         #expect(pair.ids == ids(row["pair"]?["ids"]), "\(name), a pair")
         #expect(pair.typeIDs == ids(row["pair"]?["type_ids"]), "\(name), a pair")
+    }
+}
+
+/// SentencePiece's compiled tables (Fixtures/tokenizers/precompiled.json, made by make_precompiled.py), seen through a
+/// model whose tokens are bytes: what it encodes is the normalized text.
+@Suite struct `Precompiled charsmaps` {
+    static let file = Result { try FileSystem.readJSON(fixture("tokenizers/precompiled.json")) }
+
+    static func tokenizer(_ charsmap: JSONValue) throws -> Tokenizer {
+        let table = (0..<256).map { byte -> (key: String, value: JSONValue) in
+            let digits = String(byte, radix: 16, uppercase: true)
+            return ("<0x\(byte < 16 ? "0" : "")\(digits)>", .integer(byte))
+        }
+        let model: JSONValue = [
+            "type": "BPE", "byte_fallback": true, "merges": [],
+            "vocab": .object(JSONObject(table)),
+        ]
+        let normalizer: JSONValue = ["type": "Precompiled", "precompiled_charsmap": charsmap]
+        return try Tokenizer(
+            tokenizerJSON: ["model": model, "normalizer": normalizer], configuration: [:])
+    }
+
+    static func tokenizer(named name: String) throws -> Tokenizer {
+        if name == "own" { return try tokenizer(file.get()["own"]!) }
+        let bytes = try Data(contentsOf: URL(filePath: fixture("tokenizers/\(name).charsmap")))
+        return try tokenizer(.string(bytes.base64EncodedString()))
+    }
+
+    @Test func `replace what the reference replaces, oddities included`() throws {
+        let cases = try Self.file.get()["cases"]!.array!
+        #expect(cases.count == 80)
+        let tables = [
+            "own": try Self.tokenizer(named: "own"),
+            "nmt_nfkc": try Self.tokenizer(named: "nmt_nfkc"),
+        ]
+        for item in cases {
+            let (name, text) = (item["table"]!.string!, item["text"]!.string!)
+            let bytes = tables[name]!.encode(text).map { UInt8($0) }
+            #expect(
+                bytes == Array(item["normal"]!.string!.utf8), "\(name): \(text.debugDescription)")
+        }
+    }
+
+    /// Every scalar of the blocks that have any, 256 to a line with letters between.
+    @Test func `of sentencepiece's defaults agree over all of Unicode`() throws {
+        let file = try Self.file.get()
+        let scalars = file["blocks"]!.array!.flatMap { block in
+            Array(block[0]!.integer!..<block[1]!.integer!)
+        }
+        let hashes = file["sweep"]!.array!.map { $0.string! }
+        let tokenizer = try Self.tokenizer(named: "nmt_nfkc")
+        #expect(hashes.count == (scalars.count + 255) / 256)
+        for (line, hash) in hashes.enumerated() {
+            var text = String.UnicodeScalarView()
+            for value in scalars[line * 256..<min(scalars.count, line * 256 + 256)] {
+                text.append(Unicode.Scalar(UInt32(value))!)
+                text.append("x")
+            }
+            var state: UInt64 = 0xcbf2_9ce4_8422_2325
+            for byte in tokenizer.encode(String(text)) {
+                state = (state ^ UInt64(byte)) &* 0x100_0000_01b3
+            }
+            let digits = String(state, radix: 16)
+            #expect(
+                String(repeating: "0", count: 16 - digits.count) + digits == hash,
+                "scalars from \(String(scalars[line * 256], radix: 16))")
+        }
+    }
+
+    @Test func `are refused by name where they are damaged`() throws {
+        func refusal(_ charsmap: JSONValue) -> TokenizerError.Reason? {
+            do { _ = try Self.tokenizer(charsmap) } catch {
+                return (error as? TokenizerError)?.reason
+            }
+            return nil
+        }
+        func malformed(_ message: String) -> TokenizerError.Reason {
+            .malformedPart(part: "normalizer", message: message)
+        }
+        #expect(refusal(nil) == malformed("precompiled_charsmap must be a string"))
+        for text in ["AAA", "A=AA", "AA-A", "AAAA===="] {
+            #expect(refusal(.string(text)) == malformed("precompiled_charsmap is no base64"))
+        }
+        #expect(refusal("") == malformed("precompiled_charsmap ends before its trie"))
+        let whole = Data(base64Encoded: try Self.file.get()["own"]!.string!)!
+        func damaged(_ change: (inout Data) -> Void) -> TokenizerError.Reason? {
+            var bytes = whole
+            change(&bytes)
+            return refusal(.string(bytes.base64EncodedString()))
+        }
+        #expect(damaged { _ in } == nil)
+        let size = (0..<4).reduce(0) { $0 | Int(whole[$1]) << (8 * $1) }
+        #expect(
+            damaged { $0 = $0[..<40] }
+                == malformed(
+                    "precompiled_charsmap says that its trie has \(size) bytes, and has 36"))
+        let noText = damaged { $0 = $0[..<($0.count - 12)] }
+        guard case .malformedPart("normalizer", let message)? = noText else {
+            Issue.record("\(String(describing: noText))")
+            return
+        }
+        #expect(message.hasPrefix("precompiled_charsmap has no replacement at "))
+        // Any byte may be wrong: refused or not, nothing traps and text stays text.
+        var random = RandomStream(seed: 9, name: "damage")
+        for _ in 0..<300 {
+            var bytes = whole
+            bytes[Int(random.nextUInt32()) % bytes.count] = UInt8(random.nextUInt32() & 255)
+            guard let tokenizer = try? Self.tokenizer(.string(bytes.base64EncodedString())) else {
+                continue
+            }
+            for text in ["ABBA fi abc", "e\u{301}\u{2026}\u{AD}", "\u{1F600}\u{AC00}"] {
+                let encoded = tokenizer.encode(text).map { UInt8($0) }
+                #expect(String(validating: encoded, as: UTF8.self) != nil)
+            }
+        }
     }
 }
 

@@ -63,6 +63,58 @@ import Testing
         #expect(error == 0)
     }
 
+    @Test(arguments: forms) func `say how far a merged model is from the one that was trained`(
+        form: Quantization
+    ) throws {
+        let base = tinyModel()
+        var model = try adapted(base.quantized(form))
+        for path in Array(model.adapter!.modules.keys) {
+            let shape = model.adapter!.modules[path]!.b.shape
+            model.adapter!.modules[path]!.b = normal(shape, path, scale: 0.05)
+        }
+        var decoded = model, original = model
+        let near = try decoded.mergeAdapter()
+        let far = try original.mergeAdapter(into: base)
+        let paths = model.adapter!.modules.keys.sorted()
+        #expect(near.modules.map(\.path) == paths && far.modules.map(\.path) == paths)
+        // One rounding of f32 sums near 1; Δ is some 0.01.
+        #expect(near.largestErrorRatio > 0 && near.largestErrorRatio < 1e-4)
+        for (path, ratio) in far.modules.map({ ($0.path, $0.errorRatio) }) {
+            // By hand: ‖decoded − original‖ / ‖Δ‖.
+            let name = path + ".weight"
+            let (q, w) = (model.weights[name]!.dequantized().values, base[name].values)
+            let delta = model.adapter!.modules[path]!.delta.values
+            func norm(_ values: [Double]) -> Double {
+                values.reduce(0) { $0 + $1 * $1 }.squareRoot()
+            }
+            let expected =
+                norm(zip(q, w).map { Double($0) - Double($1) }) / norm(delta.map { Double($0) })
+            #expect(abs(ratio / expected - 1) < 1e-3, "\(path): \(ratio), not \(expected)")
+        }
+        #expect(far.largestErrorRatio == far.modules.map(\.errorRatio).max())
+        #expect(far.largestErrorRatio > 100 * near.largestErrorRatio)
+        // bf16 weights beside themselves: half an ulp of the sum.
+        var half = try adapted(base.converted(to: .bf16))
+        #expect(try half.mergeAdapter().largestErrorRatio == 0)  // B is 0: nothing changes
+    }
+
+    @Test func `leave the model as it was where the base to merge into is another`() throws {
+        let model = try adapted(tinyModel().quantized(.int8))
+        var configuration = model.configuration
+        configuration.intermediateSize = 48
+        var random = RandomStream(seed: 1, name: "other")
+        let other = LanguageModel(configuration: configuration, using: &random)
+        var merged = model
+        let error = #expect(throws: ModelError.self) { try merged.mergeAdapter(into: other) }
+        #expect(
+            error?.reason
+                == .wrongShape(
+                    "model.layers.0.mlp.down_proj.weight", found: [24, 48], expected: [24, 40]))
+        #expect(merged.adapter != nil)
+        let tokens: [[Int32]] = [[1, 2, 3]]
+        #expect(sameBits(merged.logits(tokens), model.logits(tokens)))
+    }
+
     @Test func `cannot be trained whole`() throws {
         var model = tinyModel().quantized(.int8)
         var random = RandomStream(seed: 5, name: "run")

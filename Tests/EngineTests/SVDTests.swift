@@ -142,7 +142,7 @@ func frobenius(_ left: [Double], _ right: [Double]) -> Double {
     @Test func `a flat tail`() throws {
         let pair = PlantedPair(rows: 160, columns: 120) { $0 < 3 ? 1 : 0.5 }
         let delta = try check(pair, rank: 3)
-        #expect(abs(delta.gapRatio - 0.5) < 1e-4)
+        #expect(abs(delta.gapRatio - 0.5) < 1e-4 && !delta.isIllDetermined)
         // Within the flat part the choice is arbitrary, and flagged.
         #expect(try check(pair, rank: 5).isIllDetermined)
     }

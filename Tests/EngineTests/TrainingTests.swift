@@ -3,6 +3,7 @@
 
 import Engine
 import EngineKernels
+import Foundation
 import Testing
 
 /// A model small enough that a step takes a millisecond.
@@ -123,49 +124,153 @@ func adapted(_ model: LanguageModel, dropout: Double = 0) throws -> LanguageMode
         #expect(LossReduction.perExample.weights([one, three]) == [[0.5], [sixth, sixth, sixth]])
     }
 
-    @Test(arguments: [false, true]) func `goes on from every step as if it had not stopped`(
-        full: Bool
-    )
-        throws
-    {
-        let start = full ? tinyModel(tied: false) : try adapted(tinyModel(), dropout: 0.3)
+    /// What a run to be stopped and resumed trains, and how.
+    enum Resumed: String, CaseIterable {
+        case weights = "all weights"
+        case adapter = "an adapter with dropout"
+        case nf4 = "QLoRA on NF4"
+        case int8 = "QLoRA on int8"
+        case llmInt8 = "QLoRA on LLM.int8"
+        case naive = "naive packing"
+        case masked = "masked packing"
+        case recomputed = "recomputed blocks"
+        case half = "bf16 weights with masters"
+        case pure = "bf16 weights without"
+        case embedding = "an embedding's update and a head saved whole"
+
+        func start() throws -> LanguageModel {
+            let tied = tinyModel()
+            switch self {
+            case .weights: return tinyModel(tied: false)
+            case .adapter, .naive, .recomputed: return try adapted(tied, dropout: 0.3)
+            case .masked: return tinyModel(family: .gemma3)
+            case .half, .pure: return tinyModel(tied: false).converted(to: .bf16)
+            case .nf4: return try adapted(tied.quantized(.nf4(doubleQuantization: true)))
+            case .int8: return try adapted(tied.quantized(.int8), dropout: 0.3)
+            case .llmInt8:
+                return try adapted(tied.quantized(.llmInt8(OutlierDecomposition(threshold: 1))))
+            case .embedding:
+                var model = tied
+                var random = RandomStream(seed: 3, name: "init")
+                try model.attach(
+                    LoRA(
+                        rank: 2, targets: .names(["embed_tokens", "v_proj"]),
+                        modulesToSave: ["lm_head"]), using: &random)
+                return model
+            }
+        }
+
+        var options: TrainingOptions {
+            var options = TrainingOptions(
+                epochs: 3, batchSize: 2, accumulation: 2, schedule: .cosine, warmupSteps: 2,
+                gradientClip: 1)
+            switch self {
+            case .naive: (options.packing, options.epochs) = (.naive(length: 7), 4)
+            case .masked: (options.packing, options.epochs) = (.masked(length: 12), 4)
+            case .recomputed: options.gradientCheckpointing = true
+            case .pure: options.keepsMasterWeights = false
+            case .int8: (options.reduction, options.schedule) = (.perExample, .linear)
+            default: break
+            }
+            return options
+        }
+    }
+
+    @Test(arguments: Resumed.allCases) func `goes on from every step as if it had not stopped`(
+        kind: Resumed
+    ) throws {
+        let start = try kind.start()
         let examples = tinyExamples(10)
         try withTemporaryFolder { folder in
-            func options(_ resumption: TrainingCheckpoint? = nil) -> TrainingOptions {
-                TrainingOptions(
-                    epochs: 3, batchSize: 2, accumulation: 2, schedule: .cosine, warmupSteps: 2,
-                    gradientClip: 1, resumption: resumption)
-            }
             struct Killed: Error {}
             let optimizer = AdamW(learningRate: 1e-2, weightDecay: 0.1)
             var whole = start
             var random = RandomStream(seed: 5, name: "run")
+            var digests: [UInt64] = []
             let summary = try train(
-                &whole, on: examples, with: optimizer, options(), using: &random)
-            #expect(summary.steps == 9)
-            for stop in 1..<9 {
+                &whole, on: examples, with: optimizer, kind.options, using: &random
+            ) { digests.append($0.stateDigest) }
+            let steps = summary.steps
+            #expect(steps >= 6 && Set(digests).count == steps, "\(steps)")
+            for stop in 1..<steps {
                 let path = folder + "/step-\(stop).safetensors"
                 var killed = start
                 var stream = RandomStream(seed: 5, name: "run")
-                var stopping = options()
+                var stopping = kind.options
                 stopping.checkpoints = (every: 1, path: path)
                 #expect(throws: Killed.self) {
                     try train(&killed, on: examples, with: optimizer, stopping, using: &stream) {
                         if $0.number == stop { throw Killed() }
                     }
                 }
+                let checkpoint = try TrainingCheckpoint(path)
+                #expect(checkpoint.step == stop && checkpoint.stateDigest == digests[stop - 1])
+                var going = kind.options
+                going.resumption = checkpoint
                 var resumed = start
                 var other = RandomStream(seed: 0, name: "overwritten by the checkpoint")
-                let rest = try train(
-                    &resumed, on: examples, with: optimizer, options(TrainingCheckpoint(path)),
-                    using: &other)
-                #expect(rest.losses == summary.losses)
-                #expect(rest.gradientNorms == summary.gradientNorms)
-                #expect(rest.tokenCount == summary.tokenCount)
-                #expect(try trainedBytes(resumed) == trainedBytes(whole))
+                var rest: [UInt64] = []
+                let again = try train(
+                    &resumed, on: examples, with: optimizer, going, using: &other
+                ) { rest.append($0.stateDigest) }
+                #expect(again.losses == summary.losses, "after \(stop)")
+                #expect(again.gradientNorms == summary.gradientNorms)
+                #expect(again.tokenCount == summary.tokenCount)
+                #expect(rest == Array(digests[stop...]))
+                #expect(try trainedBytes(resumed) == trainedBytes(whole), "after \(stop)")
                 #expect(other == random)
             }
         }
+    }
+
+    /// Processes that get SIGKILL in the middle of a step, at each step once, and what is on disk afterwards.
+    @Test func `goes on from what a killed process left on disk`() async throws {
+        let folder = Self.folderOfTheKilled(getpid())
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let optimizer = AdamW(learningRate: 1e-2)
+        let start = try Resumed.adapter.start()
+        let examples = tinyExamples(10)
+        var whole = start
+        var random = RandomStream(seed: 5, name: "run")
+        let summary = try train(
+            &whole, on: examples, with: optimizer, Resumed.adapter.options, using: &random)
+        #expect(summary.steps == 9)
+        for done in 1..<9 {
+            try "\(done)".write(toFile: folder + "/stop", atomically: true, encoding: .utf8)
+            await #expect(processExitsWith: .signal(SIGKILL)) {
+                let folder = Training.folderOfTheKilled(getppid())
+                let stop = Int(try String(contentsOfFile: folder + "/stop", encoding: .utf8))!
+                var model = try Training.Resumed.adapter.start()
+                var options = Training.Resumed.adapter.options
+                options.checkpoints = (every: 1, path: folder + "/state.safetensors")
+                var random = RandomStream(seed: 5, name: "run")
+                try train(
+                    &model, on: tinyExamples(10), with: AdamW(learningRate: 1e-2), options,
+                    using: &random
+                ) { step in
+                    // Another thread kills while the next step computes, or writes its state.
+                    if step.number == stop {
+                        Thread.detachNewThread { kill(getpid(), SIGKILL) }
+                    }
+                }
+                Thread.sleep(forTimeInterval: 60)
+            }
+            let checkpoint = try TrainingCheckpoint(folder + "/state.safetensors")
+            #expect((done...9).contains(checkpoint.step))
+            var options = Resumed.adapter.options
+            options.resumption = checkpoint
+            var resumed = start
+            var other = random
+            let rest = try train(
+                &resumed, on: examples, with: optimizer, options, using: &other)
+            #expect(rest.losses == summary.losses)
+            #expect(try trainedBytes(resumed) == trainedBytes(whole))
+        }
+    }
+
+    fileprivate static func folderOfTheKilled(_ process: Int32) -> String {
+        NSTemporaryDirectory() + "/killed-trainings-\(process)"
     }
 
     @Test func `refuses a checkpoint of another run`() throws {

@@ -121,6 +121,86 @@ import Testing
         #expect(found("default tier")?.hasPrefix("portable") == true)
     }
 
+    @Test func `a training's activations are on record, and recomputed blocks take less`() throws {
+        let text = """
+            ```swift
+            let run = Run.current
+            func trained(_ arm: String, _ recomputes: Bool) throws -> [Double] {
+                var random = RandomStream(seed: 1, name: "model")
+                var model = LanguageModel(
+                    configuration: ModelConfiguration(
+                        vocabularySize: 40, hiddenSize: 24, intermediateSize: 40, layerCount: 6,
+                        headCount: 2),
+                    standardDeviation: 0.2, using: &random)
+                let rows = (0..<4).map { row in
+                    TrainingExample(tokens: (0..<20).map { Int32(($0 * 7 + row) % 40) })
+                }
+                return try run.train(
+                    &model, on: rows, with: AdamW(learningRate: 0.01),
+                    TrainingOptions(batchSize: 2, gradientCheckpointing: recomputes), arm: arm,
+                    using: &random).losses
+            }
+            let same = try trained("kept", false) == trained("again", true)
+            run.claim("the losses are the same", holds: same, evidence: "")
+            ```
+            """
+        try folder.write(text, to: "studies/small.md")
+        let run = try study("run", "studies/small.md", "--json", "--strict")
+        #expect(run.status == 0, "\(run.errors)")
+        let facts = try record(run).environment.facts.compactMap {
+            ActivationFact(name: $0.name, value: $0.value)
+        }
+        func fact(_ arm: String?) throws -> ActivationFact {
+            try #require(facts.first { $0.arm == arm }, "\(facts)")
+        }
+        let (kept, again) = (try fact("kept"), try fact("again"))
+        #expect(!kept.isRecomputed && again.isRecomputed)
+        #expect(again.bytes > 0 && 2 * again.bytes < kept.bytes, "\(again.bytes) \(kept.bytes)")
+        #expect(try fact(nil).bytes == kept.bytes)
+        let home = folder.path + "/studies"
+        let shown = try StudyProcess(["show", "@latest"], in: home).output
+        let lines = shown.split(separator: "\n").filter { $0.hasPrefix("  activations ") }
+        try #require(lines.count == 3, "\(shown)")
+        #expect(lines[0].contains("a training step: at most ") && lines[0].hasSuffix(" kept"))
+        #expect(lines[1].contains("again: at most "))
+        #expect(lines[1].hasSuffix(" kept, blocks computed again"))
+        #expect(lines[2].contains("kept: at most "))
+        let report = folder.path + "/report.html"
+        #expect(try StudyProcess(["report", "@latest", "-o", report], in: home).status == 0)
+        let page = try String(contentsOfFile: report, encoding: .utf8)
+        #expect(page.contains("<dt>activations</dt><dd>again: at most "))
+        // Memory is no result: a replay is not held to it.
+        let replay = try StudyProcess(["replay", "@latest"], in: home)
+        #expect(replay.status == 0, "\(replay.errors)")
+    }
+
+    @Test
+    func `kernels that cannot be had end the run before its first cell, and doctor names them`()
+        throws
+    {
+        let variables = ["STUDY_KERNELS": "avx1024"]
+        let run = try study("run", "studies/small.md", "--json", environment: variables)
+        #expect(run.status == 1)
+        #expect(run.errors.contains("STUDY_KERNELS is \"avx1024\", which names no kernels."))
+        #expect(run.errors.contains("mend:  set it to "), "\(run.errors)")
+        #expect(!run.output.contains("first [a, b]"))
+        #expect(try record(run).status == .failed)
+        let doctor = try study("doctor", "--json", environment: variables)
+        let findings = try #require(doctor.json["findings"] as? [[String: String]])
+        let tier = try #require(findings.first { $0["what"] == "portable tier" })
+        #expect(tier["found"] == "STUDY_KERNELS is \"avx1024\", which names no kernels.")
+        #expect(tier["mend"]?.hasPrefix("set it to ") == true)
+        for (value, status) in [("some", Int32(1)), ("0", 1), ("3", 0)] {
+            let threads = try study(
+                "run", "studies/small.md", "--json", environment: ["STUDY_THREADS": value])
+            #expect(threads.status == status, "\(value): \(threads.errors)")
+            #expect(threads.errors.contains("STUDY_THREADS is \"\(value)\"") == (status != 0))
+            if status == 0 {
+                #expect(try self.record(threads).environment["engine.threads"] == value)
+            }
+        }
+    }
+
     @Test func `a failed claim is an exit status of its own under --strict`() throws {
         #expect(try study("run", "studies/small.md", "-p", "rank=9").status == 0)
         let strict = try study("run", "studies/small.md", "-p", "rank=9", "--strict")

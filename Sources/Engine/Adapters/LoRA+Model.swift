@@ -100,33 +100,53 @@ extension LanguageModel {
     /// `original` gives the weights that they were quantized from. A tied head that the update leaves alone
     /// becomes a weight of its own, so that the merged model computes what the adapted one did (PEFT's
     /// merge changes it with the embedding).
+    /// Where it throws, the model is as it was.
     /// - Parameter original: the base to merge into instead (QLoRA's better merge).
-    /// - Throws: ``ModelError`` with reason `.noAdapter`.
-    public mutating func mergeAdapter(into original: LanguageModel? = nil) throws {
+    /// - Returns: how far the merged weights are from those that the adapter was trained beside.
+    /// - Throws: ``ModelError`` with reason `.noAdapter`, or `.missingWeight` or `.wrongShape` where
+    ///   `original` is another model.
+    @discardableResult
+    public mutating func mergeAdapter(into original: LanguageModel? = nil) throws -> MergeReport {
         guard let adapter else { throw ModelError(.noAdapter, where: "mergeAdapter()") }
+        var merged = self
         if let original {
-            weights = original.weights
-            weights.merge(adapter.baseWeights.mapValues { .dense($0) }, uniquingKeysWith: { $1 })
+            merged.weights = original.weights
+            merged.weights.merge(
+                adapter.baseWeights.mapValues { .dense($0) }, uniquingKeysWith: { $1 })
         }
-        for (path, module) in adapter.modules {
+        var report = MergeReport()
+        for (path, module) in adapter.modules.sorted(by: { $0.key < $1.key }) {
             let name = path + ".weight"
-            guard let weight = weights[name] else {
+            guard let weight = merged.weights[name], let trained = weights[name] else {
                 throw ModelError(.missingWeight(name), where: path)
             }
+            guard weight.shape == trained.shape else {
+                throw ModelError(
+                    .wrongShape(name, found: weight.shape, expected: trained.shape), where: path)
+            }
             let isEmbedding = LoRAModule.isEmbedding(path)
-            if isEmbedding { untieHead() }
-            weights[name] = .dense(
-                weight.dequantized().adding(isEmbedding ? module.delta.transposed() : module.delta))
+            if isEmbedding { merged.untieHead() }
+            let update = isEmbedding ? module.delta.transposed() : module.delta
+            let sum = weight.dequantized().adding(update)
+            merged.weights[name] = .dense(sum)
+            report.modules.append(
+                .init(
+                    path: path,
+                    errorRatio: errorRatio(of: sum, to: trained.dequantized(), plus: update)))
         }
         for (name, tensor) in adapter.savedModules {
             if name == ModelConfiguration.headName || name == ModelConfiguration.embeddingName {
-                untieHead()
+                merged.untieHead()
             }
-            if case .dense(let old)? = weights[name] {
-                weights[name] = .dense(tensor.converted(to: old.dtype))
+            if case .dense(let old)? = merged.weights[name] {
+                merged.weights[name] = .dense(tensor.converted(to: old.dtype))
+            } else {
+                merged.weights[name] = .dense(tensor)
             }
         }
-        self.adapter = nil
+        merged.adapter = nil
+        self = merged
+        return report
     }
 
     /// Gives a tied head the embedding's weights as its own.
@@ -142,6 +162,40 @@ extension LanguageModel {
         try result.mergeAdapter()
         return result
     }
+}
+
+/// What merging did to the weights.
+public struct MergeReport: Sendable, Hashable {
+    public struct Module: Sendable, Hashable {
+        public var path: String
+        /// ‖merged − (W + Δ)‖ / ‖Δ‖ in the Frobenius norm, W the weight as it computed in training (decoded,
+        /// where it is quantized), Δ the update. Beside its own base this is rounding; beside the original of
+        /// a quantized one it is the quantization's error in units of the update: from about 1 on, the merged
+        /// model is no longer the one that was trained.
+        public var errorRatio: Double
+    }
+    /// By path.
+    public var modules: [Module] = []
+    /// The largest of the ratios; 0 where there is no module.
+    public var largestErrorRatio: Double { modules.map(\.errorRatio).max() ?? 0 }
+}
+
+/// ‖sum − (weight + update)‖ / ‖update‖, in f64; 0 where both are nothing.
+private func errorRatio(of sum: Tensor, to weight: Tensor, plus update: Tensor) -> Double {
+    let (m, w) = (sum.converted(to: .f32), weight.converted(to: .f32))
+    var (error, size) = (0.0, 0.0)
+    m.withUnsafeFloats { m in
+        w.withUnsafeFloats { w in
+            update.withUnsafeFloats { d in
+                for i in d.indices {
+                    let off = Double(m[i]) - (Double(w[i]) + Double(d[i]))
+                    error += off * off
+                    size += Double(d[i]) * Double(d[i])
+                }
+            }
+        }
+    }
+    return error == 0 ? 0 : (error / size).squareRoot()
 }
 
 extension LoRAModule {

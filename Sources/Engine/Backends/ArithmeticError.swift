@@ -10,6 +10,12 @@ public struct ArithmeticError: Error, Sendable, CustomStringConvertible {
         case otherCore(wanted: String, found: String)
         /// A product whose error no order of rounding explains.
         case wrongProduct(m: Int, n: Int, k: Int)
+        /// STUDY_KERNELS names no kernel set; `available` are those that this CPU can run, fastest first.
+        case unknownKernels(String, available: [String])
+        /// STUDY_KERNELS names a kernel set that this CPU cannot run.
+        case missingKernels(String, available: [String])
+        /// STUDY_THREADS is no number of threads.
+        case noThreadCount(String)
     }
 
     public let reason: Reason
@@ -26,7 +32,18 @@ public struct ArithmeticError: Error, Sendable, CustomStringConvertible {
 
     public var description: String {
         let (what, mend) = wording
-        return "\(what)\n  where: \(library ?? "our own kernels")\n  mend:  \(mend)"
+        return "\(what)\n  where: \(place)\n  mend:  \(mend)"
+    }
+
+    /// How to mend it.
+    public var mend: String { wording.mend }
+
+    private var place: String {
+        switch reason {
+        case .unknownKernels, .missingKernels: "the environment variable STUDY_KERNELS"
+        case .noThreadCount: "the environment variable STUDY_THREADS"
+        default: library ?? "our own kernels"
+        }
     }
 
     private var wording: (what: String, mend: String) {
@@ -55,6 +72,30 @@ public struct ArithmeticError: Error, Sendable, CustomStringConvertible {
                     ? "do not trust this machine: report its CPU and kernel set."
                     : "install another OpenBLAS, pin another core in STUDY_BLAS_CORE, or \(portable)"
             )
+        case .unknownKernels(let word, let available):
+            return (
+                "STUDY_KERNELS is \"\(word)\", which names no kernels.",
+                "set it to \(alternatives(available)), which this CPU can run, or unset it: then the "
+                    + "fastest compute. The bits are the same."
+            )
+        case .missingKernels(let name, let available):
+            return (
+                "STUDY_KERNELS asks for the \(name) kernels, which this CPU cannot run.",
+                "set it to \(alternatives(available)), or unset it: then \(available[0]) computes. The "
+                    + "bits are the same."
+            )
+        case .noThreadCount(let text):
+            return (
+                "STUDY_THREADS is \"\(text)\", which is no number of threads.",
+                "set it to a number from 1 to 256, or unset it: then every CPU has a thread."
+            )
         }
+    }
+
+    /// "avx512, avx2 or scalar".
+    private func alternatives(_ names: [String]) -> String {
+        names.count < 2
+            ? names.joined()
+            : names.dropLast().joined(separator: ", ") + " or " + names[names.count - 1]
     }
 }

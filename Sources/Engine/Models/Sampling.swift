@@ -1,5 +1,7 @@
 // Drawing a token from logits. Only as much of the vocabulary is put in order as the draw needs.
 
+internal import EngineKernels
+
 /// Draws tokens by temperature, top-k and top-p.
 package struct TokenSampler {
     /// Above 0.
@@ -22,15 +24,21 @@ package struct TokenSampler {
     ) -> Int32 {
         var ranking = Ranking(logits)
         let largest = Double(logits[ranking[0]])
-        func weight(_ token: Int) -> Double {
-            PortableMath.exp(max(-700, (Double(logits[token]) - largest) / Double(temperature)))
-        }
         var count = min(topK ?? logits.count, logits.count)
+        // Where every token can be drawn, all weights at once, vectorized; the bits are those of one by one.
+        let weights =
+            count < logits.count ? [] : Self.weights(logits, largest, Double(temperature))
+        func weight(_ token: Int) -> Double {
+            weights.isEmpty
+                ? PortableMath.exp(
+                    max(-700, (Double(logits[token]) - largest) / Double(temperature)))
+                : weights[token]
+        }
         var total = 0.0
         if count < logits.count {
             for rank in 0..<count { total += weight(ranking[rank]) }
         } else {
-            for token in logits.indices { total += weight(token) }
+            for weight in weights { total += weight }
         }
         if let topP {
             let wanted = Double(topP) * total
@@ -49,6 +57,17 @@ package struct TokenSampler {
             if target < sum { return Int32(ranking[rank]) }
         }
         return Int32(ranking[count - 1])
+    }
+
+    /// `exp(max(−700, (logit − largest) / temperature))` of every token.
+    package static func weights(
+        _ logits: UnsafeBufferPointer<Float>, _ largest: Double, _ temperature: Double
+    ) -> [Double] {
+        [Double](unsafeUninitializedCapacity: logits.count) { weights, count in
+            ek_token_weights(
+                logits.baseAddress, logits.count, largest, temperature, weights.baseAddress)
+            count = logits.count
+        }
     }
 }
 
@@ -85,9 +104,47 @@ private struct Ranking {
         let end = min(keys.count, max(64, rank + 1, 8 * sorted))
         keys.withUnsafeMutableBufferPointer { keys in
             if end < keys.count { Self.select(keys, from: sorted, largest: end - sorted) }
-            keys[sorted..<end].sort(by: >)
+            var part = UnsafeMutableBufferPointer(rebasing: keys[sorted..<end])
+            if part.count > 2048 { Self.sortByDigits(part) } else { part.sort(by: >) }
         }
         sorted = end
+    }
+
+    /// Sorts keys, largest first, by digits of 11 bits from the last on: where a draw needs thousands of tokens in
+    /// order, comparing them would cost more than the rest of the draw.
+    private static func sortByDigits(_ keys: UnsafeMutableBufferPointer<UInt64>) {
+        let (digits, bins) = (6, 2048)
+        @inline(__always) func bin(_ key: UInt64, _ digit: Int) -> Int {
+            Int(truncatingIfNeeded: key >> UInt64(11 * digit)) & (bins - 1)
+        }
+        var places = [Int](repeating: 0, count: digits * bins)
+        places.withUnsafeMutableBufferPointer { places in
+            for key in keys {
+                for digit in 0..<digits { places[digit * bins + bin(key, digit)] += 1 }
+            }
+            withUnsafeTemporaryAllocation(of: UInt64.self, capacity: keys.count) { spare in
+                guard var from = keys.baseAddress, var to = spare.baseAddress else { return }
+                for digit in 0..<digits {
+                    let place = places.baseAddress! + digit * bins
+                    // All have the same: nothing moves.
+                    if place[bin(from[0], digit)] == keys.count { continue }
+                    var next = 0
+                    for i in stride(from: bins - 1, through: 0, by: -1) {
+                        (place[i], next) = (next, next + place[i])
+                    }
+                    for i in 0..<keys.count {
+                        let key = from[i]
+                        let slot = bin(key, digit)
+                        to[place[slot]] = key
+                        place[slot] += 1
+                    }
+                    swap(&from, &to)
+                }
+                if from != keys.baseAddress! {
+                    keys.baseAddress!.update(from: from, count: keys.count)
+                }
+            }
+        }
     }
 
     /// Moves the `count` largest of the keys from `first` on to the front of them (Hoare's selection;

@@ -11,6 +11,8 @@ indirect enum Normalizer: Sendable {
     case nfc, nfd, nfkc, nfkd
     case lowercase
     case strip(left: Bool, right: Bool)
+    /// SentencePiece's table of replacements.
+    case precompiled(PrecompiledCharsmap)
 
     func apply(_ text: inout [UInt8]) {
         switch self {
@@ -21,6 +23,7 @@ indirect enum Normalizer: Sendable {
         case .nfd: text = Array(String(decoding: text, as: UTF8.self)._nfd.utf8Bytes)
         case .nfkc: text = Array(Compatibility.decomposed(text)._nfc.utf8Bytes)
         case .nfkd: text = Array(Compatibility.decomposed(text)._nfd.utf8Bytes)
+        case .precompiled(let table): text = table.applied(to: text)
         case .lowercase:
             // By scalar, as the reference: no context such as the final sigma.
             var result: [UInt8] = []

@@ -1,6 +1,8 @@
 // Text while tokens arrive: what can be shown so far, always whole characters.
 
-/// Decodes ids one at a time. The pieces, joined, are what `decode` gives for all ids at once.
+/// Decodes ids one at a time. The pieces, joined, are what `decode` gives for all ids at once; only where tokens
+/// of single bytes (`<0xE6>`) go on after a whole character with bytes that are no UTF-8, does `decode` make
+/// U+FFFD of that character as well, which was shown by then.
 public struct StreamingDecoder: Sendable {
     private let tokenizer: Tokenizer
     private let skipSpecialTokens: Bool

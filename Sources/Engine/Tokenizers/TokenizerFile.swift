@@ -123,6 +123,13 @@ struct TokenizerFile {
         case "Strip":
             return .strip(
                 left: value["strip_left"]?.bool ?? true, right: value["strip_right"]?.bool ?? true)
+        case "Precompiled":
+            guard let table = value["precompiled_charsmap"]?.string else {
+                throw malformed(part, "precompiled_charsmap must be a string")
+            }
+            do { return .precompiled(try PrecompiledCharsmap(base64: table)) } catch {
+                throw malformed(part, error.message)
+            }
         case let kind: throw unsupported(part, kind)
         }
     }

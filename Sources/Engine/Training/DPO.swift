@@ -119,7 +119,7 @@ public func trainDPO(
                 checkpointing: options.gradientCheckpointing, pairCount: pairCount,
                 chosenTokens: chosenTokens, step: run.optimization.step + 1, model: model)
             tape.backward()
-            run.peakActivationBytes = max(run.peakActivationBytes, tape.peakActivationBytes)
+            run.stepActivationBytes = max(run.stepActivationBytes, tape.peakActivationBytes)
             result.loss += terms.loss
             result.tokenCount += terms.tokenCount
             for margin in terms.margins {

@@ -41,7 +41,7 @@ public func train(
                 throw transformer.nonFinite(batch, rope, model, step: run.optimization.step + 1)
             }
             tape.backward()
-            run.peakActivationBytes = max(run.peakActivationBytes, tape.peakActivationBytes)
+            run.stepActivationBytes = max(run.stepActivationBytes, tape.peakActivationBytes)
         }
         return StepResult(loss: loss, tokenCount: batches.reduce(0) { $0 + $1.tokens.count })
     }

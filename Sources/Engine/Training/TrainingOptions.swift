@@ -122,6 +122,11 @@ public struct TrainingStep: Sendable, Hashable {
     public var accuracy: Double?
     /// Preference training: the mean difference of rewards, chosen less rejected.
     public var margin: Double?
+    /// The most bytes of activations that one of the step's batches kept for its way back, the largest moment
+    /// of a recomputed block included. Depends on shapes alone.
+    public var activationBytes: Int
+    /// Whether blocks kept their input alone (``TrainingOptions/gradientCheckpointing``).
+    public var recomputesBlocks: Bool
     /// Of the state after the update: trained tensors, moments, step, random stream. The same on any CPU
     /// and thread count; two runs whose numbers agree by chance still differ here.
     public var stateDigest: UInt64
@@ -134,7 +139,8 @@ public struct TrainingSummary: Sendable {
     public var gradientNorms: [Double]
     public var steps: Int { losses.count }
     public var tokenCount: Int
-    /// The most bytes of activations that a batch's tape held.
+    /// The most bytes of activations that a batch of this run kept for its way back; 0 where no step was left
+    /// to take.
     public var peakActivationBytes: Int
     public var finalLoss: Double? { losses.last }
 }

@@ -64,6 +64,8 @@ struct TrainingRun {
     var norms: [Double] = []
     var tokenCount = 0
     var peakActivationBytes = 0
+    /// Of the step that is computed.
+    var stepActivationBytes = 0
     let options: TrainingOptions
     let salt: UInt32
     let random: RandomStream
@@ -127,7 +129,11 @@ struct TrainingRun {
         while optimization.step < plan.totalSteps {
             let step = optimization.step
             let batches = plan.batches(step: step)
+            stepActivationBytes = 0
             let result = try compute(&self, model, batches)
+            peakActivationBytes = max(peakActivationBytes, stepActivationBytes)
+            ActivationMemory.note(
+                stepActivationBytes, isRecomputed: options.gradientCheckpointing)
             let rate =
                 optimization.optimizer.learningRate
                 * options.schedule.factor(
@@ -146,6 +152,8 @@ struct TrainingRun {
                     number: step + 1, totalSteps: plan.totalSteps, loss: result.loss,
                     gradientNorm: norm, learningRate: rate, tokenCount: result.tokenCount,
                     accuracy: result.accuracy, margin: result.margin,
+                    activationBytes: stepActivationBytes,
+                    recomputesBlocks: options.gradientCheckpointing,
                     stateDigest: stateDigest(model)))
         }
         return TrainingSummary(

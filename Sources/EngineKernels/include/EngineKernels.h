@@ -18,6 +18,8 @@ extern "C" {
 const char *_Nonnull ek_kernel_name(void);
 /// Chooses the named set for calls from this thread; false where this CPU cannot run it. For tests.
 bool ek_use_kernels(const char *_Nonnull name);
+/// Whether this CPU can run the named set; false for a word that names none.
+bool ek_can_use_kernels(const char *_Nonnull name);
 
 /// Threads that share the work: STUDY_THREADS, or else the CPUs online.
 int ek_threads(void);
@@ -151,6 +153,14 @@ void ek_random_uniform(
 /// Two words each: √(-2 ln u) cos 2πv, u = (word + ½) / 2^32, v = (next word's upper 24 bits) / 2^24.
 void ek_random_normal(
     const ek_random *_Nonnull r, uint64_t first, ptrdiff_t count, float *_Nonnull to);
+
+// MARK: Sampling
+
+/// weights[i] = exp(max(−700, (logits[i] − largest) / temperature)), to the bits of PortableMath.exp;
+/// logits are at most `largest`, and those that are not numbers weigh exp(−700).
+void ek_token_weights(
+    const float *_Nullable logits, ptrdiff_t count, double largest, double temperature,
+    double *_Nullable weights);
 
 // MARK: Digests
 

@@ -74,6 +74,15 @@ extension HTMLReport {
         fact("processor", run.fact("cpu.model"))
         fact("Swift", run.fact("swift.version") ?? run.fact("swift"))
         fact("engine", run.fact("engine.build"))
+        fact(
+            "memory", run.fact("run.peak_memory").flatMap { Int64($0) }.map { Words.bytes($0) })
+        for kept in run.environment.compactMap({ ActivationFact(name: $0.name, value: $0.value) })
+            .sorted(by: { ($0.arm ?? "") < ($1.arm ?? "") })
+        {
+            fact(
+                "activations",
+                "\(kept.arm ?? "a training step"): at most \(kept.words(Words.bytes))")
+        }
         group("Machine")
         let inputs = run.inputs.flatMap { input in
             Self.shown(input.files).map { file -> [String: String] in

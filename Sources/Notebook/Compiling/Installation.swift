@@ -66,7 +66,8 @@ package struct Installation: Sendable {
     }
 
     /// What the engine says of its arithmetic on this machine: "engine.kernels", "openblas.core" and so
-    /// on, and "test.portable" and "test.blas", which are "sound" or say what is wrong.
+    /// on, "test.portable" and "test.blas", which are "sound" or say what is wrong, and then "mend.portable" and
+    /// "mend.blas".
     /// - Throws: ``BuildError`` where the kernel cannot be started or does not answer.
     package func arithmetic() async throws -> [String: String] {
         let answer = try await Tool.run(kernel, [library, "--arithmetic"])

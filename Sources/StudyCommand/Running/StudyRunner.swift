@@ -130,8 +130,12 @@ final class StudyRunner {
         environment["swift.version"] = compiler.toolchain.version
         environment["engine.build"] = compiler.engineBuild
         environment["engine.tier"] = request.tier
+        // A variable that is no number of threads is the kernel's to refuse.
         let threads =
-            request.threads > 0 ? request.threads : Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+            request.threads > 0
+            ? request.threads
+            : Self.wantedThreads
+                ?? Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
         environment["engine.threads"] = "\(threads)"
 
         var opening = RunOpening(
@@ -203,6 +207,12 @@ final class StudyRunner {
         outcome.upstreams = upstreams
         outcome.made = resolver.made
         return outcome
+    }
+
+    /// What STUDY_THREADS asks for, where it is a number of threads.
+    private static var wantedThreads: Int? {
+        ProcessInfo.processInfo.environment["STUDY_THREADS"].flatMap { Int($0) }
+            .flatMap { (1...256).contains($0) ? $0 : nil }
     }
 
     /// The program with one cell and what it needs; says why every other cell runs or does not.

@@ -6,10 +6,14 @@
 
 Products: x, weight, what int8_vectorwise_quant makes of both, and MatMul8bitLt's result and gradient.
 Model: Fixtures/models/llama-mha with every linear layer of its blocks in Linear8bitLt, threshold 2.5 (so that
-a small model has outliers), the logits, and losses and gradient norms of PEFT training on it. The adapter is
-Fixtures/lora/llama-mha's.
+a small model has outliers), the logits, losses and gradient norms of PEFT training on it, and before the steps 0, 2 and 5
+the adapter and its gradients. The adapter is Fixtures/lora/llama-mha's.
+
+    python Tests/Fixtures/quant/make_llmint8.py --itself
+
+prints instead how far the library's training strays from itself, its adapter perturbed at random by 1e-8 to 1e-5 (relative).
 """
-import json, pathlib, torch, bitsandbytes as bnb
+import json, pathlib, sys, torch, bitsandbytes as bnb
 from bitsandbytes import functional as F
 from safetensors.torch import load_file, save_file
 
@@ -53,19 +57,63 @@ from transformers import AutoModelForCausalLM
 from peft import PeftModel
 
 threshold = 2.5
-model = AutoModelForCausalLM.from_pretrained(here / "../models/llama-mha", dtype=torch.float32)
-for name, module in list(model.named_modules()):
-    if not isinstance(module, torch.nn.Linear) or name == "lm_head":
-        continue
-    new = bnb.nn.Linear8bitLt(module.in_features, module.out_features, bias=False, has_fp16_weights=False, threshold=threshold)
-    new.weight = bnb.nn.Int8Params(module.weight.data.clone(), requires_grad=False, has_fp16_weights=False)
-    cb, scb, _ = F.int8_vectorwise_quant(module.weight.data.half())
-    new.weight.data, new.weight.CB, new.weight.SCB = cb, cb, scb
-    new.state.CB, new.state.SCB, new.state.threshold, new.state.has_fp16_weights = cb, scb, threshold, False
-    parent = model.get_submodule(name.rsplit(".", 1)[0])
-    setattr(parent, name.rsplit(".", 1)[1], new)
+
+
+def quantized():
+    """The fixture's model with LLM.int8 in every linear layer of its blocks."""
+    model = AutoModelForCausalLM.from_pretrained(here / "../models/llama-mha", dtype=torch.float32)
+    for name, module in list(model.named_modules()):
+        if not isinstance(module, torch.nn.Linear) or name == "lm_head":
+            continue
+        new = bnb.nn.Linear8bitLt(module.in_features, module.out_features, bias=False, has_fp16_weights=False, threshold=threshold)
+        new.weight = bnb.nn.Int8Params(module.weight.data.clone(), requires_grad=False, has_fp16_weights=False)
+        cb, scb, _ = F.int8_vectorwise_quant(module.weight.data.half())
+        new.weight.data, new.weight.CB, new.weight.SCB = cb, cb, scb
+        new.state.CB, new.state.SCB, new.state.threshold, new.state.has_fp16_weights = cb, scb, threshold, False
+        parent = model.get_submodule(name.rsplit(".", 1)[0])
+        setattr(parent, name.rsplit(".", 1)[1], new)
+    return model.eval()
+
+
+def trained(ids, perturbation=0.0, seed=0):
+    """Losses and gradient norms of six steps; before the steps 0, 2 and 5 the adapter and its gradients."""
+    peft = PeftModel.from_pretrained(quantized(), here / "../lora/llama-mha/adapter", is_trainable=True)
+    own = [(name.removeprefix("base_model.model.").replace(".default.weight", ".weight"), p)
+           for name, p in peft.named_parameters() if p.requires_grad]
+    noise = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for _, p in own:
+            p.mul_(1 + perturbation * torch.randn(p.shape, generator=noise))
+    optimizer = torch.optim.AdamW([p for _, p in own], lr=1e-3, weight_decay=0)
+    losses, norms, seen = [], [], {}
+    for step in range(6):
+        loss = peft(ids, labels=ids).loss
+        optimizer.zero_grad()
+        loss.backward()
+        if step in (0, 2, 5):
+            for name, p in own:
+                if step > 0:
+                    seen[f"model.state.{step}.{name}"] = p.detach().clone()
+                seen[f"model.gradient.{step}.{name}"] = p.grad.clone()
+        norms.append(float(torch.nn.utils.clip_grad_norm_(peft.parameters(), 1e9)))
+        losses.append(float(loss))
+        optimizer.step()
+    return losses, norms, seen
+
+
 ids = torch.randint(3, 600, (2, 24), generator=generator)
-model.eval()
+losses, norms, states = trained(ids)
+if sys.argv[1:] == ["--itself"]:
+    for size in (1e-8, 1e-7, 1e-6, 1e-5):
+        worst = [0.0, 0.0, 0.0]
+        for seed in range(8):
+            l, n, s = trained(ids, size, seed)
+            worst[0] = max(worst[0], max(abs(a - b) for a, b in zip(l, losses)))
+            worst[1] = max(worst[1], max(abs(a / b - 1) for a, b in zip(n, norms)))
+            worst[2] = max(worst[2], max(float((s[k] - states[k]).abs().max() / states[k].abs().max()) for k in s if ".gradient.0." in k))
+        print(f"perturbed by {size:.0e}: a loss strays by {worst[0]:.1e}, a norm by {worst[1]:.1e}, a first gradient by {worst[2]:.1e}", flush=True)
+    sys.exit()
+model = quantized()
 seen = []
 def count(module, args, output):
     seen.append(int((args[0].reshape(-1, args[0].shape[-1]).half().abs() >= threshold).any(0).sum()))
@@ -75,16 +123,7 @@ with torch.no_grad():
 for handle in handles:
     handle.remove()
 out["model.input_ids"] = ids
-peft = PeftModel.from_pretrained(model, here / "../lora/llama-mha/adapter", is_trainable=True)
-optimizer = torch.optim.AdamW([p for p in peft.parameters() if p.requires_grad], lr=1e-3, weight_decay=0)
-losses, norms = [], []
-for _ in range(6):
-    loss = peft(ids, labels=ids).loss
-    optimizer.zero_grad()
-    loss.backward()
-    norms.append(float(torch.nn.utils.clip_grad_norm_(peft.parameters(), 1e9)))
-    losses.append(float(loss))
-    optimizer.step()
+out.update(states)
 notes["model"] = {"threshold": threshold, "outlier_columns_by_layer": seen, "lr": 1e-3, "losses": losses, "gradient_norms": norms}
 save_file({k: v.contiguous() for k, v in out.items()}, here / "llmint8.safetensors")
 (here / "llmint8.json").write_text(json.dumps(notes, indent=1) + "\n")

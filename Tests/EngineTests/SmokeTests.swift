@@ -1,7 +1,0 @@
-import Testing
-
-@Suite struct `Engine` {
-    @Test func `loads`() {
-        #expect(Bool(true))
-    }
-}
