@@ -134,7 +134,7 @@ struct ExportCommand: ParsableCommand {
                 "wrote \(path): \(written.fileCount) files, \(Words.bytes(written.identity.archiveBytes))"
             )
             say("sha256 of the tar within: \(written.identity.tarSHA256)")
-            say("verify it: study verify \(path)")
+            say("verify it: study verify \(RunCommand.quoted(path))")
             if options.json { JSONOutput.print(object(export, written)) }
         }
     }
@@ -162,7 +162,7 @@ struct ExportCommand: ParsableCommand {
         say(
             "wrote run \(written.run) of experiment \"\(written.experiment)\" into \(folder), with \(written.fileCount) files as artifacts"
         )
-        say("look at it: mlflow ui --backend-store-uri \(folder)")
+        say("look at it: mlflow ui --backend-store-uri \(RunCommand.quoted(folder))")
         if options.json {
             var object = object(export, nil)
             object["path"] = folder

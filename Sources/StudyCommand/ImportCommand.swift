@@ -60,12 +60,7 @@ struct ImportCommand: ParsableCommand {
                 mend: "name a ledger.sqlite, the folder whose .study holds one, or a bundle")
         }
         guard Self.isBundle(source) else { return try options.open().importRuns(from: source) }
-        do {
-            return try options.open().importBundle(source)
-        } catch let error as ExportError {
-            _ = Failures.report(error, json: options.json)
-            throw ExitCode(ExitStatus.bundleRefused)
-        }
+        return try options.open().importBundle(source)
     }
 
     /// A file that is no SQLite database, or a folder with a bag's declaration.

@@ -131,7 +131,8 @@ struct RunCommand: AsyncParsableCommand {
         view.note("       \(prefix) export \(outcome.id)\(place) -o \(Self.quoted(name)).tar.zst")
     }
 
-    private static func quoted(_ word: String) -> String {
+    /// A word as a shell takes it.
+    static func quoted(_ word: String) -> String {
         let plain = word.allSatisfy { $0.isLetter || $0.isNumber || "-_./=+:@".contains($0) }
         return plain ? word : "'" + word.replacing("'", with: "'\\''") + "'"
     }

@@ -85,7 +85,8 @@ STUDY
         run=$!
         if [ $state = interrupted ]; then
             while [ ! -e "$work/marker" ] && kill -0 $run 2>/dev/null; do sleep 0.2; done
-            kill -INT $run
+            # The first one asks; a cell that does not look goes on until the second.
+            while kill -INT $run 2>/dev/null; do sleep 1; done
         fi
         wait $run
         run=$(tail -1 "$work/run.json" | sed -n 's/.*"run":"\([^"]*\)".*/\1/p')

@@ -33,8 +33,9 @@ final class ArchiveFile: @unchecked Sendable {
         deinit { bytes.deallocate() }
     }
 
-    init(creating path: String) throws {
-        self.path = path
+    /// - Parameter name: How messages call it, where it gets another name when it is whole.
+    init(creating path: String, for name: String? = nil) throws {
+        self.path = name ?? path
         descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
         if descriptor < 0 { throw failure(systemMessage()) }
     }

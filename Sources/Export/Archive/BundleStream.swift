@@ -215,7 +215,7 @@ private final class Packer: @unchecked Sendable {
         self.path = path
         partial = path + ".partial"
         Leftovers.add(partial)
-        file = try ArchiveFile(creating: partial)
+        file = try ArchiveFile(creating: partial, for: path)
         let out = file
         switch format {
         case .tar: break

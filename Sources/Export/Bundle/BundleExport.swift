@@ -46,10 +46,13 @@ package final class BundleExport {
             let anonymizer = options.isAnonymous ? Anonymizer(facts, root: root) : nil
             let rows = folder + "/run.sqlite"
             let hidesItems = !plan.policy.includesCompletions
-            _ = try ledger.extract(
-                facts.id, to: rows, hashing: hidesItems ? { ReleasePolicy.hash($0) } : nil,
-                scrubbing: anonymizer.map { anonymizer in { anonymizer.scrubbed($0) } },
-                patch: plan.files.contains { $0.path == BundleLayout.patch } ? patch : nil)
+            let hasPatch = plan.files.contains { $0.path == BundleLayout.patch }
+            try Self.inScratch(rows) {
+                _ = try ledger.extract(
+                    facts.id, to: rows, hashing: hidesItems ? { ReleasePolicy.hash($0) } : nil,
+                    scrubbing: anonymizer.map { anonymizer in { anonymizer.scrubbed($0) } },
+                    patch: hasPatch ? patch : nil)
+            }
             plan.files.append(
                 PayloadFile(
                     BundleLayout.rows, .file(rows, size: BundlePlan.size(rows) ?? 0), name: "rows",
@@ -108,8 +111,10 @@ package final class BundleExport {
         }
         for other in lineage.runs {
             let rows = folder + "/\(other).sqlite"
-            _ = try ledger.extract(
-                other, to: rows, hashing: hidesItems ? { ReleasePolicy.hash($0) } : nil)
+            try inScratch(rows) {
+                _ = try ledger.extract(
+                    other, to: rows, hashing: hidesItems ? { ReleasePolicy.hash($0) } : nil)
+            }
             let base = BundleLayout.upstreamRuns + other
             var files = [
                 PayloadFile(
@@ -126,6 +131,19 @@ package final class BundleExport {
                 files[index].fetchURL = plan.fetchURL(files[index].path)
             }
             plan.files += files
+        }
+    }
+
+    /// A full disk is that of the temporary files here, not the ledger's.
+    private static func inScratch(_ path: String, _ body: () throws -> Void) throws {
+        do {
+            try body()
+        } catch let error as ProvenanceError where error.reason == .diskFull {
+            throw ExportError(
+                .archive,
+                "There is no room for a copy of the run's rows among the temporary files.",
+                where: path,
+                mend: "make room, or choose another folder for temporary files by TMPDIR")
         }
     }
 

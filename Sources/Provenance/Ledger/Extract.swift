@@ -30,7 +30,7 @@ extension Ledger {
             try Migrations.migrator.migrate(out)
             var changed = false
             try out.inDatabase { db in
-                try db.execute(sql: "ATTACH DATABASE ? AS other", arguments: [self.path])
+                try db.execute(sql: "ATTACH DATABASE ? AS other", arguments: [attachedPath])
                 try db.inTransaction {
                     try Self.copyRows(db, number)
                     for other in others { try other.insert(db, run: 1) }
@@ -52,6 +52,14 @@ extension Ledger {
             try Self.forgetVersion(path)
             return changed
         }
+    }
+
+    /// This ledger as another connection attaches it: one that may not be written as one that nobody writes, since
+    /// SQLite would otherwise want to make files beside it.
+    private var attachedPath: String {
+        if access(path, W_OK) == 0, access(parent(of: path), W_OK) == 0 { return path }
+        let escaped = path.addingPercentEncoding(withAllowedCharacters: .urlPathAllowed) ?? path
+        return "file:\(escaped)?immutable=1"
     }
 
     /// The tables whose rows belong to a run. Verdicts stay: they are of later runs.
