@@ -23,7 +23,7 @@ def build():
     to.parent.mkdir(exist_ok=True)
     sources = [
         KERNELS / f"{n}.c"
-        for n in ("kernels_avx512", "kernels_avx2", "kernels_scalar", "dispatch", "pool", "gemm")
+        for n in ("kernels_avx512", "kernels_avx2", "kernels_scalar", "dispatch", "memory", "pool", "gemm", "gemm_few")
     ]
     flags = ["-O3", "-ffp-contract=off", "-fno-math-errno", f"-I{KERNELS}/include", f"-I{KERNELS}"]
     subprocess.run(["clang", *flags, HERE / "driver.c", *sources, "-o", to, "-lpthread", "-ldl", "-lm"], check=True)

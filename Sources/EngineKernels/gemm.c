@@ -1,9 +1,7 @@
 // The matrix product's blocking and threads. C is cut into blocks over k, so that a panel of B and
 // a block of A stay in cache; C is reloaded between them, so that each of its elements remains one
 // chain of fused multiply-adds.
-#include "EngineKernels.h"
-#include "pool.h"
-#include "simd_types.h"
+#include "gemm_internal.h"
 
 EK_DISPATCH(void, gemm_geometry, (int *mr, int *nr), (mr, nr))
 EK_DISPATCH(
@@ -12,8 +10,9 @@ EK_DISPATCH(
     (x, isB, row, rows, k0, kc, to))
 EK_DISPATCH(
     void, gemm_tile,
-    (long m, long n, long kc, const float *a, const float *b, float *c, long ldc, bool accumulate),
-    (m, n, kc, a, b, c, ldc, accumulate))
+    (long m, long n, long kc, const float *a, const float *b, float *c, long ldc, bool accumulate,
+     bool past),
+    (m, n, kc, a, b, c, ldc, accumulate, past))
 
 EK_DISPATCH(
     void, gemm_narrow,
@@ -26,32 +25,22 @@ EK_DISPATCH(
     (long m, long columns, long kc, const float *a, const float *b, long bStep, float *c, long ldc,
      bool accumulate),
     (m, columns, kc, a, b, bStep, c, ldc, accumulate))
-EK_DISPATCH(
-    void, gemm_vector,
-    (long m, const ek_matrix *w, long row, long rows, long k, const float *x, long ldx, float *c,
-     long ldc, bool accumulate),
-    (m, w, row, rows, k, x, ldx, c, ldc, accumulate))
-
 // Measured on Zen 5 (48 KiB of first-level cache, 1 MiB of second, full-width AVX-512): C is reloaded
 // between blocks of k, so long blocks win until a block of A and a panel of B leave the second-level cache;
 // and a task walks all of k over its part of C, which stays near the core meanwhile.
 enum {
     blockK = 1024,           // the longest k of one packed block
     longestK = 4096,         // k packed at a time; beyond it C is continued
+    smallC = 1 << 20,        // floats of C up to which a longer product packs less k at a time,
+    shortK = 1024,           // this much, in two blocks: C and what is packed stay in the caches together
     floatsA = 8 << 20,       // of A packed at a time: 32 MiB
     floatsB = 4 << 20,       // of B
     tilePanelsA = 8,         // panels of A in one task's share: with AVX-512 448 KiB of each block
     packPanels = 4,          // panels that one task packs
-    serialWork = 48 * 48 * 48,  // products smaller than this are not worth another thread
+    pastDepth = 64, pastFloats = 6 << 20,  // k, and floats of C (24 MiB), from which C is written past the cache
     narrowColumns = 32,      // C this narrow: A is not worth packing
     lowRows = 32,            // C this low: B is not worth packing
-    vectorRows = 8,          // C so low that W is used straight from registers
 };
-
-static long smaller(long a, long b) { return a < b ? a : b; }
-static long larger(long a, long b) { return a > b ? a : b; }
-static long quotient(long a, long b) { return (a + b - 1) / b; }
-static long roundedUp(long a, long b) { return quotient(a, b) * b; }
 
 /// A block of the product with both operands packed. A block of k of either lies after those before it:
 /// panel i of A's at k0 · rows + i · mr · kc.
@@ -62,6 +51,7 @@ typedef struct {
     long panelsA, panelsB, tilePanels, tileColumns, tilesAcross;
     float *a, *b;
     bool packsA, packsB;
+    bool past;  // C is written past the cache
 } block;
 
 static void packTask(void *context, ptrdiff_t index) {
@@ -99,7 +89,8 @@ static void tileTask(void *context, ptrdiff_t index) {
         long kc = smaller(t->stepK, t->depth - k);
         ek_gemm_tile(
             m, n, kc, t->a + k * t->rows + i * kc, t->b + k * t->padded + j * kc,
-            g->c + (t->i0 + i) * g->ldc + t->j0 + j, g->ldc, g->accumulate || t->k0 + k > 0);
+            g->c + (t->i0 + i) * g->ldc + t->j0 + j, g->ldc, g->accumulate || t->k0 + k > 0,
+            t->past);
     }
 }
 
@@ -120,12 +111,16 @@ static long evenBlock(long length, long longest, long unit) {
 static void blocked(const ek_gemm_call *g) {
     block t = {.call = g};
     ek_gemm_geometry(&t.mr, &t.nr);
-    long depth = evenBlock(g->k, longestK, 16);
-    t.stepK = evenBlock(depth, blockK, 16);
+    bool isShort = g->k > longestK && g->m * g->n <= smallC;
+    long depth = evenBlock(g->k, isShort ? shortK : longestK, 16);
+    t.stepK = evenBlock(depth, isShort ? shortK / 2 : blockK, 16);
     long rows = smaller(evenBlock(g->m, larger(floatsA / depth, 16 * t.mr), t.mr), g->m);
     long columns = evenBlock(g->n, larger(floatsB / depth, 16 * t.nr), t.nr);
     t.a = ek_scratch(0, (size_t)(rows * depth + 16) * 4);
     t.b = ek_scratch(1, (size_t)(roundedUp(columns, t.nr) * depth) * 4);
+    // A large C that few steps of k make is bound by memory: nothing of it is read first, then.
+    t.past = !g->accumulate && g->k <= pastDepth && g->m * g->n >= pastFloats && g->ldc % EK_LANES == 0
+        && (uintptr_t)g->c % 64 == 0;
     long wanted = larger(32, 4 * ek_threads());
     for (t.k0 = 0; t.k0 < g->k; t.k0 += t.depth) {
         t.depth = smaller(depth, g->k - t.k0);
@@ -268,24 +263,6 @@ static void low(const ek_gemm_call *g) {
     spread(g, quotient(g->n, t.width), lowTask, &t);
 }
 
-static void vectorTask(void *context, ptrdiff_t index) {
-    const thin *t = context;
-    const ek_gemm_call *g = t->call;
-    long j = index * thinRows;
-    ek_gemm_vector(
-        g->m, &g->b, j, smaller(thinRows, g->n - j), g->k, t->packed, g->k, g->c + j, g->ldc,
-        g->accumulate);
-}
-
-static void vector(const ek_gemm_call *g) {
-    thin t = {.call = g, .packed = ek_scratch(0, (size_t)(g->m * g->k) * 4)};
-    // A's rows one after another, widened.
-    for (long i = 0; i < g->m; i++) {
-        ek_gemm_pack(&g->a, false, i, 1, 0, g->k, t.packed + i * g->k);
-    }
-    spread(g, quotient(g->n, thinRows), vectorTask, &t);
-}
-
 // MARK: The blas tier
 
 static ek_sgemm blas = NULL;
@@ -355,8 +332,9 @@ static void product(const ek_gemm_call *g) {
     }
     if (blas) {
         spread(g, quotient(g->m, blasTile) * quotient(g->n, blasTile), blasTask, (void *)g);
-    } else if (g->m <= vectorRows && g->b.transposed) vector(g);
+    } else if (g->m <= 8 && ek_is_few(g)) ek_few(1, g, 0, NULL);
     else if (g->n <= narrowColumns && g->a.dtype == EK_F32) narrow(g);
+    else if (ek_is_few(g)) ek_few(1, g, 0, NULL);
     else if (g->m <= lowRows && g->b.dtype == EK_F32 && !g->b.transposed) low(g);
     else blocked(g);
 }
@@ -367,6 +345,21 @@ void ek_gemm(
 ) {
     ek_gemm_call call = {m, n, k, a, b, c, ldc, accumulate};
     product(&call);
+}
+
+void ek_gemm_group(
+    ptrdiff_t count, const ek_gemm_call *calls, ptrdiff_t nextCount, const ek_gemm_call *next
+) {
+    bool few = !blas && count > 0 && calls[0].m > 0 && calls[0].k > 0;
+    for (long i = 0; i < count && few; i++) few = calls[i].n > 0 && ek_is_few(&calls[i]);
+    for (long i = 0; i < nextCount; i++) {
+        if (next[i].n <= 0) nextCount = 0;
+    }
+    if (few) {
+        ek_few(count, calls, nextCount, next);
+    } else {
+        for (long i = 0; i < count; i++) product(&calls[i]);
+    }
 }
 
 static void batchTask(void *context, ptrdiff_t index) { product((const ek_gemm_call *)context + index); }

@@ -187,11 +187,12 @@ enum { packedAhead = 40, rowAhead = 512 };
 
 /// c[mr, 16 nv] (+)= a · b over kc. Element (i, p) of a is a[i * aRow + p * aStep], row p of b begins at
 /// b + p * bStep. `columns` of the lanes are C's. `ahead` and `nextC`, where given, are on their way to the cache
-/// meanwhile: a line every fourth step, the next tile of C last.
+/// meanwhile: a line every fourth step, the next tile of C last. With `past`, which only a whole tile of aligned lines
+/// can have, C is written past the cache.
 EK_INLINE void micro(
     int mr, int nv, long kc, const float *restrict a, long aRow, long aStep,
     const float *restrict b, long bStep, float *restrict c, long ldc, long columns, bool accumulate,
-    const float *ahead, const float *nextC
+    const float *ahead, const float *nextC, bool past
 ) {
     vf acc[16][2];
     bool whole = columns == nv * EK_LANES;
@@ -243,7 +244,8 @@ EK_INLINE void micro(
     EK_UNROLL for (int i = 0; i < mr; i++) {
         EK_UNROLL for (int v = 0; v < nv; v++) {
             long n = columns - v * EK_LANES;
-            if (whole) vf_store(c + i * ldc + v * EK_LANES, acc[i][v]);
+            if (past) __builtin_nontemporal_store(acc[i][v], (vf *)(c + i * ldc + v * EK_LANES));
+            else if (whole) vf_store(c + i * ldc + v * EK_LANES, acc[i][v]);
             else vf_store_n(c + i * ldc + v * EK_LANES, acc[i][v], n < 16 ? n : 16);
         }
     }
@@ -254,9 +256,9 @@ EK_INLINE void micro(
         if (NV == 2 && columns > EK_LANES)                                                      \
             micro(                                                                              \
                 mr, NV, kc, a, 1, mr, b, NV * EK_LANES, c, ldc, columns, accumulate, ahead,     \
-                nextC);                                                                         \
+                nextC, false);                                                                  \
         else micro(                                                                             \
-            mr, 1, kc, a, 1, mr, b, EK_LANES, c, ldc, columns, accumulate, ahead, nextC);       \
+            mr, 1, kc, a, 1, mr, b, EK_LANES, c, ldc, columns, accumulate, ahead, nextC, false); \
         break;
 
 static __attribute__((noinline)) void micro_rows(
@@ -275,9 +277,11 @@ static __attribute__((noinline)) void micro_rows(
     }
 }
 
-/// A tile of C: `m` rows from packed A (panels of MR), `n` columns from packed B (panels of 16 NV).
+/// A tile of C: `m` rows from packed A (panels of MR), `n` columns from packed B (panels of 16 NV). With `past`, for
+/// which C's rows must begin at a line, C is written past the cache.
 void EK(gemm_tile)(
-    long m, long n, long kc, const float *a, const float *b, float *c, long ldc, bool accumulate
+    long m, long n, long kc, const float *a, const float *b, float *c, long ldc, bool accumulate,
+    bool past
 ) {
     enum { NR = NV * EK_LANES };
     // A short product is bound by C: walk along its rows. A long one by B's panel: stay with it.
@@ -287,6 +291,12 @@ void EK(gemm_tile)(
     for (long outer = 0; outer < steps; outer++) {
         for (long step = 0; step < inner; step++) {
             long i = (along ? outer : step) * MR, j = (along ? step : outer) * NR;
+            if (past && m - i >= MR && n - j >= NR) {
+                micro(
+                    MR, NV, kc, a + i * kc, 1, MR, b + j * kc, NR, c + i * ldc + j, ldc, NR, false, NULL,
+                    NULL, true);
+                continue;
+            }
             // Each of the tiles down fetches its part of B's next panel, then the C that follows it.
             const float *nextC = along ? c + i * ldc + j + NR
                 : step + 1 < inner ? c + (i + MR) * ldc + j : c + j + NR;
@@ -297,6 +307,9 @@ void EK(gemm_tile)(
                 n - j < NR ? n - j : NR, accumulate, ahead, nextC);
         }
     }
+#if defined(__x86_64__)
+    if (past) _mm_sfence();  // such stores are in no order with those that say that the tile is done
+#endif
 }
 
 // MARK: Thin products: an operand that is used by few rows or columns is read where it lies
@@ -313,25 +326,25 @@ void EK(gemm_narrow)(
         if (lanes == 32) {
             // Two halves where the registers do not hold both.
             if (EK_AVX512) {
-                micro(R, 2, kc, a + i * aRow, aRow, aStep, b, 32, c + i * ldc, ldc, n, accumulate, NULL, NULL);
+                micro(R, 2, kc, a + i * aRow, aRow, aStep, b, 32, c + i * ldc, ldc, n, accumulate, NULL, NULL, false);
             } else {
-                micro(R, 1, kc, a + i * aRow, aRow, aStep, b, 32, c + i * ldc, ldc, 16, accumulate, NULL, NULL);
+                micro(R, 1, kc, a + i * aRow, aRow, aStep, b, 32, c + i * ldc, ldc, 16, accumulate, NULL, NULL, false);
                 micro(
                     R, 1, kc, a + i * aRow, aRow, aStep, b + 16, 32, c + i * ldc + 16, ldc, n - 16,
-                    accumulate, NULL, NULL);
+                    accumulate, NULL, NULL, false);
             }
         } else {
-            micro(R, 1, kc, a + i * aRow, aRow, aStep, b, 16, c + i * ldc, ldc, n, accumulate, NULL, NULL);
+            micro(R, 1, kc, a + i * aRow, aRow, aStep, b, 16, c + i * ldc, ldc, n, accumulate, NULL, NULL, false);
         }
     }
     for (; i < rows; i++) {
         micro(
             1, 1, kc, a + i * aRow, aRow, aStep, b, lanes, c + i * ldc, ldc, n < 16 ? n : 16,
-            accumulate, NULL, NULL);
+            accumulate, NULL, NULL, false);
         if (n > 16) {
             micro(
                 1, 1, kc, a + i * aRow, aRow, aStep, b + 16, lanes, c + i * ldc + 16, ldc, n - 16,
-                accumulate, NULL, NULL);
+                accumulate, NULL, NULL, false);
         }
     }
 }
@@ -350,12 +363,12 @@ void EK(gemm_low)(
         for (; i + LOW <= m; i += LOW) {
             micro(
                 LOW, 1, kc, a + i * kc, 1, LOW, b + j, bStep, c + i * ldc + j, ldc, EK_LANES,
-                accumulate, NULL, NULL);
+                accumulate, NULL, NULL, false);
         }
         switch (m - i) {
 #define EK_LOW(r)                                                                               \
     case r:                                                                                     \
-        micro(r, 1, kc, a + i * kc, 1, r, b + j, bStep, c + i * ldc + j, ldc, 16, accumulate, NULL, NULL);  \
+        micro(r, 1, kc, a + i * kc, 1, r, b + j, bStep, c + i * ldc + j, ldc, 16, accumulate, NULL, NULL, false);  \
         break;
             EK_LOW(1) EK_LOW(2) EK_LOW(3)
 #if EK_AVX512
@@ -363,104 +376,5 @@ void EK(gemm_low)(
             EK_LOW(12) EK_LOW(13) EK_LOW(14) EK_LOW(15)
 #endif
         }
-    }
-}
-
-/// Sums into acc[m] what whole lines (64 bytes) of sixteen stored i8 or bf16 rows give: elements that share 32 bits
-/// are transposed as one and come apart afterwards. The sixteen rows that follow are fetched meanwhile, since no
-/// hardware prefetcher follows so many at once.
-/// - Returns: How much of k is done; 0 for the types and edges that this does not serve.
-EK_INLINE long vector_lines(
-    int m, const ek_matrix *w, ek_dtype dtype, long row, long rows, long k, const float *x, long ldx, vf *acc
-) {
-    if (rows < 16 || (dtype != EK_I8 && dtype != EK_BF16)) return 0;
-    long each = dtype == EK_I8 ? 4 : 2, size = 4 / each, p = 0;
-    const char *line = (const char *)w->data + row * w->stride * size;
-    vf scales = {0};
-    if (dtype == EK_I8) {
-        for (int j = 0; j < 16; j++) scales[j] = w->scales[row + j] / 127;  // the bits of ek_int8_dequantize
-    }
-    for (; p + 16 * each <= k; p += 16 * each, line += 64) {
-        vf r[16];
-        EK_UNROLL for (int j = 0; j < 16; j++) {
-            r[j] = vf_load((const float *)(line + j * w->stride * size));
-            __builtin_prefetch(line + (j + 16) * w->stride * size);
-        }
-        vf_transpose(r);
-        EK_UNROLL for (int q = 0; q < 16; q++) {
-            vi word = (vi)r[q];
-            EK_UNROLL for (int u = 0; u < each; u++) {
-                vf weights = dtype == EK_BF16 ? (vf)(u == 0 ? word << 16 : word & -65536)
-                    : __builtin_convertvector((word << (24 - 8 * u)) >> 24, vf) * scales;
-                EK_UNROLL for (int i = 0; i < m; i++) {
-                    acc[i] = vf_fma(vf_set(x[i * ldx + p + q * each + u]), weights, acc[i]);
-                }
-            }
-        }
-    }
-    return p;
-}
-
-/// C[m ≤ 8, 16] (+)= x · Wᵀ for sixteen stored rows of W (of any type) from `row`, `rows` of them used:
-/// each block of 16 × 16 is decoded and transposed in registers and used there.
-EK_INLINE void vector_rows(
-    int m, const ek_matrix *w, ek_dtype dtype, long row, long rows, long k, const float *x, long ldx,
-    float *c, long ldc, bool accumulate
-) {
-    vf acc[8];
-    EK_UNROLL for (int i = 0; i < m; i++) {
-        acc[i] = accumulate ? vf_load_n(c + i * ldc, rows) : (vf){0};
-    }
-    long p = vector_lines(m, w, dtype, row, rows, k, x, ldx, acc);
-    for (; p < k; p += 16) {
-        long n = k - p < 16 ? k - p : 16;
-        vf r[16];
-        if (n == 16 && rows == 16) {
-            if (dtype == EK_F32) {
-                EK_UNROLL for (int j = 0; j < 16; j++) {
-                    __builtin_prefetch((const float *)w->data + (row + j + 16) * w->stride + p);
-                }
-            }
-            EK_UNROLL for (int j = 0; j < 16; j++) r[j] = load_elements(w, dtype, row + j, p, 16);
-            vf_transpose(r);
-            EK_UNROLL for (int q = 0; q < 16; q++) {
-                EK_UNROLL for (int i = 0; i < m; i++) {
-                    acc[i] = vf_fma(vf_set(x[i * ldx + p + q]), r[q], acc[i]);
-                }
-            }
-        } else {
-            for (int j = 0; j < 16; j++) {
-                r[j] = j < rows ? load_elements(w, dtype, row + j, p, n) : (vf){0};
-            }
-            vf_transpose(r);
-            for (long q = 0; q < n; q++) {
-                EK_UNROLL for (int i = 0; i < m; i++) {
-                    acc[i] = vf_fma(vf_set(x[i * ldx + p + q]), r[q], acc[i]);
-                }
-            }
-        }
-    }
-    EK_UNROLL for (int i = 0; i < m; i++) vf_store_n(c + i * ldc, acc[i], rows);
-}
-
-void EK(gemm_vector)(
-    long m, const ek_matrix *w, long row, long rows, long k, const float *x, long ldx, float *c,
-    long ldc, bool accumulate
-) {
-    for (long j = 0; j < rows; j += 16) {
-        long n = rows - j < 16 ? rows - j : 16;
-#define EK_VECTOR(m, t) \
-    case m: vector_rows(m, w, t, row + j, n, k, x, ldx, c + j, ldc, accumulate); break;
-#define EK_CASE(t)                                                                              \
-    case t:                                                                                     \
-        switch (m) {                                                                            \
-            EK_VECTOR(1, t) EK_VECTOR(2, t) EK_VECTOR(3, t) EK_VECTOR(4, t)                     \
-            EK_VECTOR(5, t) EK_VECTOR(6, t) EK_VECTOR(7, t) EK_VECTOR(8, t)                     \
-        }                                                                                       \
-        break;
-        switch (w->dtype) {
-            EK_CASE(EK_F32) EK_CASE(EK_BF16) EK_CASE(EK_F16) EK_CASE(EK_I8) EK_CASE(EK_NF4)
-        }
-#undef EK_CASE
     }
 }

@@ -186,8 +186,34 @@ double ek_sum_of_squares(const float *x, long count) {
 }
 long ek_first_non_finite(const float *x, long count) { return loops()->nonFinite(x, count); }
 long ek_argmax(const float *x, long count) {
+    // Sixteen lanes apart, each the first of its equals; nothing is greater than a NaN that comes first.
+    enum { lanes = 16 };
+    if (count < 2 * lanes || x[0] != x[0]) {
+        long best = 0;
+        for (long i = 1; i < count; i++) {
+            if (x[i] > x[best]) best = i;
+        }
+        return best;
+    }
+    float value[lanes];
+    int32_t at[lanes];
+    for (int l = 0; l < lanes; l++) {
+        value[l] = x[0];
+        at[l] = 0;
+    }
+    long i = 0;
+    for (; i + lanes <= count; i += lanes) {
+        for (int l = 0; l < lanes; l++) {
+            bool greater = x[i + l] > value[l];
+            value[l] = greater ? x[i + l] : value[l];
+            at[l] = greater ? (int32_t)i + l : at[l];
+        }
+    }
     long best = 0;
-    for (long i = 1; i < count; i++) {
+    for (int l = 0; l < lanes; l++) {
+        if (value[l] > x[best] || (value[l] == x[best] && at[l] < best)) best = at[l];
+    }
+    for (; i < count; i++) {
         if (x[i] > x[best]) best = i;
     }
     return best;

@@ -42,27 +42,29 @@ static void EK(product)(long rows, long width, long depth, const float *a, long 
                         const float *b, long bStride, float *c, long cStride, bool add) {
     for (long j = 0; j < width; j += 16 * NN_COLUMNS) {
         long columns = (width - j) / 16;
+        if (columns > NN_COLUMNS) columns = NN_COLUMNS;
         for (long r = 0; r < rows; r += 4) {
             const float *left = a + r * aStride;
             float *out = c + r * cStride + j;
-            bool four = rows - r >= 4;
-            if (four && columns >= NN_COLUMNS) {
-                EK(tile)(4, NN_COLUMNS, left, aStride, aStep, b + j, bStride, depth, out, cStride, add);
-            } else {
-                long some = columns < NN_COLUMNS ? columns : NN_COLUMNS;
-                long count = four ? 4 : rows - r;
-                for (long q = 0; q < some; q++) {
-                    if (four) {
-                        EK(tile)(4, 1, left, aStride, aStep, b + j + 16 * q, bStride, depth,
-                                 out + 16 * q, cStride, add);
-                    } else {
-                        for (long p = 0; p < count; p++) {
-                            EK(tile)(1, 1, left + p * aStride, aStride, aStep, b + j + 16 * q,
-                                     bStride, depth, out + p * cStride + 16 * q, cStride, add);
-                        }
-                    }
-                }
+            // Whole vectors side by side even for one row: their chains run at the same time.
+#define NN_TILE(n)                                                                                  \
+    case n:                                                                                         \
+        if (rows - r >= 4) {                                                                        \
+            EK(tile)(4, n, left, aStride, aStep, b + j, bStride, depth, out, cStride, add);         \
+        } else {                                                                                    \
+            for (long p = 0; p < rows - r; p++) {                                                   \
+                EK(tile)(1, n, left + p * aStride, aStride, aStep, b + j, bStride, depth,           \
+                         out + p * cStride, cStride, add);                                          \
+            }                                                                                       \
+        }                                                                                           \
+        break;
+            switch (columns) {
+                NN_TILE(1) NN_TILE(2)
+#if NN_COLUMNS == 4
+                NN_TILE(3) NN_TILE(4)
+#endif
             }
+#undef NN_TILE
         }
     }
 }

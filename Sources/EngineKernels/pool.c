@@ -8,9 +8,6 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 #include <time.h>
 #include <unistd.h>
 #if defined(__x86_64__)
@@ -41,6 +38,15 @@ static _Alignas(64) atomic_long next = 0;
 static _Alignas(64) atomic_int inside = 0;  // workers that may still touch the job
 
 static __thread bool isInside = false;
+static __thread int ownIndex = 0;
+static __thread const char *idleFrom = NULL, *idleTo = NULL;
+
+int ek_thread_index(void) { return ownIndex; }
+
+void ek_fetch_while_idle(const char *from, const char *to) {
+    idleFrom = from;
+    idleTo = to;
+}
 
 static long nanoseconds(void) {
     struct timespec t;
@@ -59,13 +65,18 @@ static void drain(void) {
 }
 
 static void *worker(void *argument) {
-    int index = (int)(size_t)argument;  // 1-based: the caller is thread 0
+    int index = ownIndex = (int)(size_t)argument;  // 1-based: the caller is thread 0
     unsigned long seen = 0;
     for (;;) {
         unsigned long g;
         long start = nanoseconds();
         int spins = 0;
         while ((g = atomic_load_explicit(&generation, memory_order_acquire)) == seen || !(g & 1)) {
+            if (idleFrom < idleTo) {
+                for (int i = 0; i < 8; i++) __builtin_prefetch(idleFrom + 64 * i, 0, 2);
+                idleFrom += 8 * 64;
+                continue;
+            }
             PAUSE();
             if (++spins < 64) continue;
             spins = 0;
@@ -161,37 +172,4 @@ void *ek_scratch(int slot, size_t bytes) {
         if (!scratch[slot].base) abort();
     }
     return scratch[slot].base;
-}
-
-// Panels and tensors are walked with long strides: with pages of 4 KiB many steps would miss the TLB, and each
-// fresh page would be a fault.
-enum { hugePage = 2 << 20 };
-
-void *ek_allocate(size_t bytes) {
-#if defined(__linux__)
-    if (bytes >= hugePage) {
-        // A page more than wanted, so that the block can begin at a huge page; the rest goes back.
-        size_t pages = (bytes + 4095) & ~(size_t)4095;
-        char *region = mmap(
-            NULL, pages + hugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (region == MAP_FAILED) return NULL;
-        size_t before = (hugePage - (uintptr_t)region % hugePage) % hugePage;
-        if (before) munmap(region, before);
-        munmap(region + before + pages, hugePage - before);
-        madvise(region + before, pages, MADV_HUGEPAGE);  // a wish: without it nothing is lost
-        return region + before;
-    }
-#endif
-    void *base = NULL;
-    return posix_memalign(&base, 64, bytes ? bytes : 64) == 0 ? base : NULL;
-}
-
-void ek_release(void *base, size_t bytes) {
-#if defined(__linux__)
-    if (base && bytes >= hugePage) {
-        munmap(base, (bytes + 4095) & ~(size_t)4095);
-        return;
-    }
-#endif
-    free(base);
 }

@@ -22,6 +22,11 @@ package struct Variable {
     }
 
     package var needsGradient: Bool { slot != nil }
+    /// Where its gradient collects, without the value: for an operator that needs that no more, or makes it again.
+    var withoutValue: Variable {
+        let nothing = Tensor(uninitialized: [0])
+        return slot.map { Variable(nothing, slot: $0) } ?? Variable(constant: nothing)
+    }
     /// How an operator keeps its input for the way back.
     var kept: () -> Tensor {
         if let recompute { return recompute }

@@ -65,6 +65,8 @@ package struct UpdateDropout {
 /// Linear layers that share their input; their outputs lie side by side in one row.
 package struct LinearGroup {
     package var layers: [Linear]
+    /// The weights that are read after these, which threads fetch as they run out of work; may be empty.
+    package var following: [Weight] = []
     package init(_ layers: Linear...) { self.layers = layers }
     package init(_ layers: [Linear]) { self.layers = layers }
 
@@ -81,15 +83,23 @@ package struct LinearGroup {
         let y = Tensor(uninitialized: [rows, width])
         var column = 0
         var decomposed = DecomposedInputs(x.value)
+        var calls: [ek_gemm_call] = []
         for layer in layers {
             if case .int8(let matrix) = layer.weight, let decomposition = matrix.decomposition {
                 decomposed[decomposition].product(
                     with: matrix, to: y.freshFloats + column, stride: width)
             } else {
-                ek_gemm(
-                    rows, layer.outputCount, input, x.value.columns(from: 0),
-                    layer.weight.operand(transposed: true), y.freshFloats + column, width, false)
+                calls.append(
+                    ek_gemm_call(
+                        m: rows, n: layer.outputCount, k: input, a: x.value.columns(from: 0),
+                        b: layer.weight.operand(transposed: true), c: y.freshFloats + column,
+                        ldc: width, accumulate: false))
             }
+            column += layer.outputCount
+        }
+        multiply(calls, then: following)
+        column = 0
+        for layer in layers {
             if let bias = layer.bias { addRow(bias, to: y, column: column) }
             column += layer.outputCount
         }
@@ -103,14 +113,16 @@ package struct LinearGroup {
         let kept = x.kept
         var tensors = updates.map { $0.kept } ?? []
         if keeps, x.recompute == nil { tensors.append(x.value) }
+        // Holding x itself would hold what `kept` makes again.
+        let (source, shape) = (x.withoutValue, x.value.shape)
         return tape.record(
             y, needsGradient: x.needsGradient || keeps, keeping: tensors
         ) { [self] dy, tape in
             let input = keeps ? kept() : nil
             if trains, let input { addWeightGradients(dy, input, tape) }
             let slopes = updates?.backward(dy, x: input, tape)
-            guard x.needsGradient else { return }
-            tape.accumulate(into: x, shape: x.value.shape) { dx, accumulates in
+            guard source.needsGradient else { return }
+            tape.accumulate(into: source, shape: shape) { dx, accumulates in
                 var column = 0
                 for (i, layer) in layers.enumerated() {
                     ek_gemm(

@@ -35,6 +35,18 @@ extension Weight {
     }
 }
 
+/// Products of one left operand, as ``ek_gemm_group`` makes them.
+/// - Parameter following: the weights that are read next.
+func multiply(_ calls: [ek_gemm_call], then following: [Weight]) {
+    guard let first = calls.first else { return }
+    let next = following.map { weight in
+        ek_gemm_call(
+            m: first.m, n: weight.shape[0], k: weight.shape[1], a: first.a,
+            b: weight.operand(transposed: true), c: nil, ldc: 0, accumulate: false)
+    }
+    ek_gemm_group(calls.count, calls, next.count, next)
+}
+
 extension Tensor {
     /// The elements of an f32 tensor for reading, valid while the tensor lives.
     var floats: UnsafePointer<Float> {

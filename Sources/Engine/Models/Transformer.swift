@@ -69,7 +69,7 @@ package struct Transformer {
             name: ModelConfiguration.embeddingName, table: table,
             scale: c.scalesEmbeddings ? Self.embeddingScale(c.hiddenSize, table.dtype) : 1,
             update: model.adapter?.modules[ModelConfiguration.embeddingPath])
-        blocks = (0..<c.layerCount).map { layer in
+        var blocks = (0..<c.layerCount).map { layer in
             func linear(_ name: LinearName) -> Linear {
                 let path = ModelConfiguration.path(name, layer: layer)
                 return Linear(
@@ -107,12 +107,23 @@ package struct Transformer {
         // A tied head trains under a name of its own; the two gradients meet at the end of a step. An
         // adapter changes the embedding alone, or the head alone where it saves that whole, as in PEFT.
         let savedHead = model.adapter?.savedModules[ModelConfiguration.headName]
-        head = OutputHead(
+        var head = OutputHead(
             name: ModelConfiguration.headName,
             weight: c.tiesEmbeddings
                 ? .dense(savedHead ?? model[ModelConfiguration.embeddingName])
                 : weight(ModelConfiguration.headName),
             softCap: Float(c.finalSoftCap ?? 0))
+        // Each group of weights knows the next in the order of use, and the head the first.
+        for layer in blocks.indices {
+            blocks[layer].queryKeyValue.following = blocks[layer].output.layers.map(\.weight)
+            blocks[layer].output.following = blocks[layer].gateUp.layers.map(\.weight)
+            blocks[layer].gateUp.following = blocks[layer].down.layers.map(\.weight)
+            blocks[layer].down.following =
+                layer + 1 < blocks.count
+                ? blocks[layer + 1].queryKeyValue.layers.map(\.weight) : [head.weight]
+        }
+        head.following = blocks.first?.queryKeyValue.layers.map(\.weight) ?? []
+        (self.blocks, self.head) = (blocks, head)
     }
 
     /// √hidden rounded to the weights' type, as the reference rounds it: 45.25 for 2048 in bf16.

@@ -11,6 +11,8 @@ package struct OutputHead {
     package var weight: Weight
     /// Soft cap of the logits; 0 for none.
     package var softCap: Float
+    /// The weights that are read after these where text is generated; may be empty.
+    package var following: [Weight] = []
     /// Rows of logits held at once are at most this many elements: 64 MiB.
     static let chunkElements = 1 << 24
 
@@ -33,9 +35,13 @@ package struct OutputHead {
     private func product(_ x: Tensor, _ rows: Range<Int>, to y: Tensor) {
         var left = x.columns(from: 0)
         left.data = UnsafeRawPointer(x.floats + rows.lowerBound * x.shape[1])
-        ek_gemm(
-            rows.count, weight.shape[0], x.shape[1], left, weight.operand(transposed: true),
-            y.freshFloats, weight.shape[0], false)
+        multiply(
+            [
+                ek_gemm_call(
+                    m: rows.count, n: weight.shape[0], k: x.shape[1], a: left,
+                    b: weight.operand(transposed: true), c: y.freshFloats, ldc: weight.shape[0],
+                    accumulate: false)
+            ], then: following)
     }
 
     /// What the loss says of each row.

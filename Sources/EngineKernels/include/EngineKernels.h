@@ -72,6 +72,12 @@ void ek_gemm(
     ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, ek_matrix a, ek_matrix b, float *_Nullable c,
     ptrdiff_t ldc, bool accumulate);
 
+/// Products of one A (one m and k) with several B's, as ``ek_gemm`` for each. Where they read weights for a few rows,
+/// the threads fetch the weights of the `next` calls (of which only `n` and `b` are read) as they run out of work.
+void ek_gemm_group(
+    ptrdiff_t count, const ek_gemm_call *_Nonnull calls, ptrdiff_t nextCount,
+    const ek_gemm_call *_Nullable next);
+
 /// Independent products (attention's heads), spread over the threads. No C overlaps another's.
 void ek_gemm_batch(ptrdiff_t count, const ek_gemm_call *_Nonnull calls);
 
