@@ -22,6 +22,8 @@ public enum Event: Sendable, Equatable {
     /// What the kernel alone knows of where the run happens, as ("openblas.core", "SkylakeX"); a later
     /// one of the same name replaces it.
     case fact(name: String, value: String)
+    /// The values that a marked cell leaves to later ones lie at `path`; the recorder stores them.
+    case state(cell: Int, path: String)
     /// A digest of the training state after a step; a chain of them finds the first divergence.
     case digest(DigestRecord)
     case progress(ProgressRecord)

@@ -65,6 +65,7 @@ private enum EventKind {
     static let failure: UInt8 = 13
     static let flush: UInt8 = 14
     static let fact: UInt8 = 15
+    static let state: UInt8 = 16
 }
 
 /// Turns events into bytes; keeps the numbers it gave to names.
@@ -172,6 +173,11 @@ public struct EventEncoder {
                 $0.string(name)
                 $0.string(value)
             }
+        case .state(let cell, let path):
+            writer.frame(EventKind.state) {
+                $0.int(cell)
+                $0.string(path)
+            }
         case .digest(let digest):
             writer.frame(EventKind.digest) {
                 $0.int(digest.cell)
@@ -276,6 +282,8 @@ public struct EventDecoder {
             return .stream(name: try r.string(), draws: try r.integer())
         case EventKind.fact:
             return .fact(name: try r.string(), value: try r.string())
+        case EventKind.state:
+            return .state(cell: try r.int(), path: try r.string())
         case EventKind.digest:
             return .digest(
                 DigestRecord(

@@ -112,6 +112,12 @@ private func run(
     // A decomposition in the cell may have loaded OpenBLAS, or the cell chosen other threads.
     reported = report(reported, to: channel)
     guard let failure = failure(of: cell, outcome) else {
+        if let fault = CellState.takeFault() {
+            channel.send(.failure(FailureRecord(cell: cell, reason: .thrown, message: fault)))
+            channel.flush()
+            return false
+        }
+        Run.current.fill(cell)
         channel.send(.cellEnded(cell: cell, time: Timestamp(nanoseconds: ks_now())))
         channel.flush()
         return true

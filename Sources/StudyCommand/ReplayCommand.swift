@@ -21,7 +21,10 @@ struct ReplayCommand: AsyncParsableCommand {
             --cell runs one cell and, before it, only the cells that define or may have changed what it uses, \
             as the linker sees it; why each of the others does or does not run is said. What a cell changes by \
             other ways (a file, an object behind a `let`) is not seen: where such a replay differs, replay the \
-            whole run. Its verdict covers the cells that ran and is not kept.
+            whole run. A cell marked `//| cache: true` is not run where the values that it left to later cells \
+            are stored under the same key (its code and all above it, parameters, seed, engine, compiler, \
+            processor, the files read so far): they are put back. Why a stored value was or was not used is \
+            said and recorded. Its verdict covers the cells that ran and is not kept.
             """)
 
     @Argument(

@@ -2,6 +2,7 @@
 // written in some hundredths of a second, so both go straight into text.
 
 internal import Events
+internal import Export
 internal import Foundation
 internal import Provenance
 
@@ -129,39 +130,18 @@ extension RunSummary {
             text += "\":"
             text += value
         }
-        add("began", quoted(began.iso8601))
-        if let commit { add("commit", quoted(commit)) }
+        add("began", JSON.quoted(began.iso8601))
+        if let commit { add("commit", JSON.quoted(commit)) }
         add("dirty", isDirty ? "true" : "false")
-        if let ended { add("ended", quoted(ended.iso8601)) }
-        add("id", quoted(id))
-        add("metrics", quoted(headline))
-        if let replayOf { add("replay_of", quoted(replayOf)) }
-        add("seed", quoted(seed))
-        add("status", quoted(status.rawValue))
-        add("study", quoted(study))
-        add("title", quoted(title))
+        if let ended { add("ended", JSON.quoted(ended.iso8601)) }
+        add("id", JSON.quoted(id))
+        add("metrics", JSON.quoted(headline))
+        if let replayOf { add("replay_of", JSON.quoted(replayOf)) }
+        add("seed", JSON.quoted(seed))
+        add("status", JSON.quoted(status.rawValue))
+        add("study", JSON.quoted(study))
+        add("title", JSON.quoted(title))
         text += "}"
         return text
     }
-}
-
-/// A text as JSON has it (RFC 8259, section 7).
-private func quoted(_ text: String) -> String {
-    let isPlain = text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x22 && $0 != 0x5C }
-    if isPlain { return "\"" + text + "\"" }
-    var result = "\""
-    for scalar in text.unicodeScalars {
-        switch scalar {
-        case "\"": result += "\\\""
-        case "\\": result += "\\\\"
-        case "\n": result += "\\n"
-        case "\r": result += "\\r"
-        case "\t": result += "\\t"
-        case _ where scalar.value < 0x20:
-            let digits = String(scalar.value, radix: 16)
-            result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-        default: result.unicodeScalars.append(scalar)
-        }
-    }
-    return result + "\""
 }

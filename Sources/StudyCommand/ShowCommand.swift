@@ -200,7 +200,9 @@ enum RunText {
         if !run.cells.isEmpty {
             lines.append("cells")
             for cell in run.cells {
-                let time = cell.began.map { span($0, cell.ended) } ?? ""
+                // Of a cell that did not run in a replay of another: why.
+                let why = cell.began == nil ? run.environment["run.cell.\(cell.id)"] : nil
+                let time = cell.began.map { span($0, cell.ended) } ?? why ?? ""
                 lines.append("  \(cell.id)  line \(cell.firstLine)  \(cell.state)  \(time)")
             }
         }

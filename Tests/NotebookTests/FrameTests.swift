@@ -22,7 +22,7 @@ import Testing
                 label: "l", restricted: true)
         ]),
         .stream(name: "init", draws: .max),
-        .fact(name: "openblas.core", value: "SkylakeX"),
+        .fact(name: "openblas.core", value: "SkylakeX"), .state(cell: 1, path: "/x y/cell-1.state"),
         .digest(DigestRecord(cell: 1, series: "adapter", step: 4, digest: "00ff")),
         .progress(ProgressRecord(cell: 1, label: "train", done: 3, total: 10)),
         .failure(

@@ -135,6 +135,46 @@ private func isGone(_ id: Int32) -> Bool {
         #expect(next.status == 0, "\(next.errors)")
     }
 
+    @Test func `sixteen runs at once lose no row, and none is told that the database is locked`()
+        throws
+    {
+        let study = HeavyStudy.shared
+        let (count, last) = (16, 20_000)
+        let before = try Ledger.openForReading(study.folder.path).list().total
+        let runs = try (0..<count).map { index in
+            let process = Process()
+            process.executableURL = URL(fileURLWithPath: StudyProcess.products + "/study")
+            process.arguments = ["run", "heavy.md"]
+            process.currentDirectoryURL = URL(fileURLWithPath: study.folder.path)
+            process.environment = ProcessInfo.processInfo.environment.merging([
+                "ACKS": study.folder.path + "/acks-\(index)", "LAST": "\(last)",
+            ]) { $1 }
+            let said = study.folder.path + "/said-\(index)"
+            _ = FileManager.default.createFile(atPath: said, contents: nil)
+            process.standardOutput = FileHandle(forWritingAtPath: said)
+            process.standardError = FileHandle(forWritingAtPath: said)
+            try process.run()
+            return (process, said)
+        }
+        for (process, said) in runs {
+            process.waitUntilExit()
+            let text = (try? String(contentsOfFile: said, encoding: .utf8)) ?? ""
+            #expect(process.terminationStatus == 0 && !text.contains("locked"), "\(text)")
+        }
+        #expect(study.integrity() == "ok")
+        let ledger = try Ledger.openForReading(study.folder.path)
+        let all = try ledger.list()
+        #expect(all.total == before + count)
+        for summary in all.runs.prefix(count) {
+            #expect(summary.status == .succeeded)
+            let run = try ledger.run(summary.id, points: true)
+            #expect(
+                run.series.first?.points.map(\.step) == (0..<last).map(Int64.init),
+                "\(summary.id)")
+            #expect(try ledger.sealHolds(summary.id) == true)
+        }
+    }
+
     @Test(.enabled(if: getuid() == 0, "a small file system needs root"))
     func `a disk that fills under a run is one clear error, and nothing acknowledged is lost`()
         throws

@@ -120,15 +120,4 @@ import Testing
         #expect(unrun.status == 1)
         #expect(unrun.errors.hasPrefix("Cell 'last' did not run in run \(id)."), "\(unrun.errors)")
     }
-
-    @Test func `a cell that asks to be cached is told what to do instead`() throws {
-        try folder.write("```swift\n//| cache: true\nlet a = 1\n```\n", to: "cached.md")
-        let check = try StudyProcess(["check", "cached.md"], in: folder.path)
-        #expect(check.status == 1)
-        #expect(
-            check.errors.hasPrefix(
-                "cached.md:2:12: error: a cell is not cached: its state lives in Swift variables"),
-            "\(check.errors)")
-        #expect(check.errors.contains("`study replay RUN --cell ID` runs one cell"))
-    }
 }

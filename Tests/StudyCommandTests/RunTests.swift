@@ -258,6 +258,30 @@ import Testing
                 "There is no `swiftc` on the PATH, and a study's cells are compiled by it."))
     }
 
+    @Test func `Swift's runtime knows the cells' types: casts, encoders, generics`() throws {
+        let folder = try TemporaryFolder("types")
+        try folder.write(
+            """
+            ```swift
+            import Foundation
+            protocol Named { var name: String { get } }
+            struct Fit: Codable, Equatable, Named { var slope: Double; var name: String }
+            let fit: Any = Fit(slope: 0.5, name: "line")
+            ```
+
+            ```swift
+            print((fit as? any Named)?.name ?? "none", fit is any Equatable)
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = .sortedKeys
+            print(String(decoding: try encoder.encode(fit as! Fit), as: UTF8.self))
+            ```
+            """, to: "types.md")
+        let run = try StudyProcess(["run", "types.md"], in: folder.path)
+        #expect(run.status == 0, "\(run.errors) \(run.output)")
+        #expect(
+            run.output.contains("line true\n{\"name\":\"line\",\"slope\":0.5}\n"), "\(run.output)")
+    }
+
     @Test func `output is kept byte for byte`() throws {
         try folder.write(
             """

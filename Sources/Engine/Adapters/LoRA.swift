@@ -2,7 +2,7 @@
 // Checkpoints/PEFTAdapter.swift, training in Training/.
 
 /// The linear layers of a transformer block, in Hugging Face's module names.
-public enum LinearName: String, Sendable, Hashable, CaseIterable {
+public enum LinearName: String, Sendable, Hashable, CaseIterable, Codable {
     case query = "q_proj"
     case key = "k_proj"
     case value = "v_proj"
@@ -14,7 +14,7 @@ public enum LinearName: String, Sendable, Hashable, CaseIterable {
 
 /// How a low-rank update is shaped: `y = x Wᵀ + scale · (x Aᵀ) Bᵀ`, `scale = alpha / rank`
 /// (or `alpha / √rank` for rank-stabilised LoRA, arXiv:2312.03732).
-public struct LoRA: Sendable, Hashable {
+public struct LoRA: Sendable, Hashable, Codable {
     /// The rank of the update, the paper's r.
     public var rank: Int
     /// The paper's α.
@@ -36,7 +36,7 @@ public struct LoRA: Sendable, Hashable {
     public var layers: [Int]?
 
     /// Which linear layers get an update; LoRA+Matching.swift decides by it.
-    public enum Targets: Sendable, Hashable {
+    public enum Targets: Sendable, Hashable, Codable {
         /// Every linear layer except the output embedding.
         case allLinear
         /// A module matches when its path is the name or ends in "." and the name.
@@ -79,8 +79,10 @@ public struct LoRA: Sendable, Hashable {
     }
 }
 
+extension LoRA.Pattern: Codable where Value: Codable {}
+
 /// The trained update of one linear layer.
-public struct LoRAModule: Sendable {
+public struct LoRAModule: Sendable, Codable {
     /// `[rank, input]`, f32.
     public var a: Tensor
     /// `[output, rank]`, f32.
@@ -99,7 +101,7 @@ public struct LoRAModule: Sendable {
 }
 
 /// A set of updates, one for each adapted layer.
-public struct LoRAAdapter: Sendable {
+public struct LoRAAdapter: Sendable, Codable {
     public var configuration: LoRA
     /// By module path, as "model.layers.0.self_attn.q_proj"; the embedding's, "model.embed_tokens", has
     /// A `[rank, vocabulary]` and B `[hidden, rank]`.

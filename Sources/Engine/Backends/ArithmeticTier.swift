@@ -4,7 +4,7 @@ internal import EngineKernels
 internal import Synchronization
 
 /// Where matrix products are computed; recorded with every run, since it decides the last bits.
-public enum ArithmeticTier: String, Sendable, Hashable, CaseIterable {
+public enum ArithmeticTier: String, Sendable, Hashable, CaseIterable, Codable {
     /// Our own kernels: the same bits on any x86-64 CPU, for any number of threads. The default.
     case portable
     /// OpenBLAS on a fixed tile grid: the same bits on the same library and core only.

@@ -5,7 +5,7 @@
 ///
 /// Keys and strings are compared by their UTF-8 bytes in every lookup here, never by Swift's canonical
 /// equivalence: vocabularies contain entries that are canonically equivalent and yet different.
-public indirect enum JSONValue: Sendable {
+public indirect enum JSONValue: Sendable, Codable {
     case null
     case bool(Bool)
     /// A number written without fraction or exponent that fits 64 bits.
@@ -186,5 +186,28 @@ extension String {
     /// Whether this string's UTF-8 bytes come before the other's.
     package func precedesInBytes(_ other: String) -> Bool {
         utf8.lexicographicallyPrecedes(other.utf8)
+    }
+}
+
+/// As keys and values in their order: an object that is read back has the same text.
+extension JSONObject: Codable {
+    private enum CodingKeys: String, CodingKey { case keys, values }
+
+    public init(from decoder: any Swift.Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        let keys = try container.decode([String].self, forKey: .keys)
+        let values = try container.decode([JSONValue].self, forKey: .values)
+        guard keys.count == values.count else {
+            throw DecodingError.dataCorruptedError(
+                forKey: .values, in: container,
+                debugDescription: "\(keys.count) keys have \(values.count) values")
+        }
+        entries = zip(keys, values).map { ($0, $1) }
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(entries.map(\.key), forKey: .keys)
+        try container.encode(entries.map(\.value), forKey: .values)
     }
 }

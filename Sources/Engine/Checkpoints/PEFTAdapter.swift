@@ -2,7 +2,7 @@
 // adapter_config.json. What the fields of the configuration mean is in PEFTConfiguration.swift.
 
 /// What an adapter's files said beyond what this engine interprets, kept so that saving returns it.
-public struct PEFTOrigin: Sendable {
+public struct PEFTOrigin: Sendable, Codable {
     /// `adapter_config.json` as it was read.
     public var fields: JSONObject
     /// What stands for "model.layers." in the base model's own module paths; a multimodal Gemma 3 has

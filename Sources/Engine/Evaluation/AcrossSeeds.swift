@@ -1,7 +1,7 @@
 // One number a seed: what five runs of the same study say together.
 
 /// A quantity measured once for each seed: its mean, its spread, and Student's interval of the mean.
-public struct AcrossSeeds: Sendable, Hashable, CustomStringConvertible {
+public struct AcrossSeeds: Sendable, Hashable, CustomStringConvertible, Codable {
     public var values: [Double]
     /// Where a mean must lie: 0 to 1 for shares, anywhere else.
     private var bounds = -Double.infinity...Double.infinity

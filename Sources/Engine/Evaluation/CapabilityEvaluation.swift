@@ -2,7 +2,7 @@
 // perplexity over whole texts. The forms of the questions are in MultipleChoice.swift and ArithmeticAnswer.swift.
 
 /// A multiple-choice evaluation: each item's outcome and the harness's two accuracies.
-public struct MultipleChoiceEvaluation: Sendable {
+public struct MultipleChoiceEvaluation: Sendable, Codable {
     public let outcomes: [MultipleChoiceOutcome]
 
     /// `acc`: the largest summed log-probability is the right choice's.
@@ -16,7 +16,7 @@ public struct MultipleChoiceEvaluation: Sendable {
 }
 
 /// How well a text is predicted.
-public struct Perplexity: Sendable, Hashable, CustomStringConvertible {
+public struct Perplexity: Sendable, Hashable, CustomStringConvertible, Codable {
     /// Σ −ln p over the predicted tokens, in nats.
     public var negativeLogProbability: Double
     public var tokenCount: Int
@@ -41,7 +41,7 @@ public struct Perplexity: Sendable, Hashable, CustomStringConvertible {
 }
 
 /// GSM8K-form problems: the answers, and which are right under each rule.
-public struct ArithmeticEvaluation: Sendable {
+public struct ArithmeticEvaluation: Sendable, Codable {
     public let problems: [GSM8KProblem]
     public let answers: [String]
 

@@ -1,7 +1,7 @@
 // Who decides whether an answer refuses. Judges are values; the published lists are in Judge+Published.swift.
 
 /// What a judge says of one answer.
-public enum Judgement: String, Sendable, Hashable, CaseIterable {
+public enum Judgement: String, Sendable, Hashable, CaseIterable, Codable {
     case refused
     case complied
     /// Neither: babble, an empty answer, an answer to something else. It counts as no refusal and no compliance.
@@ -73,7 +73,7 @@ public struct Judge: Sendable, CustomStringConvertible {
 ///
 /// A refusal rate that counts babble as compliance overstates an attack, and one that counts it as refusal
 /// overstates a defence (arXiv:2606.03648); a gate keeps such answers apart.
-public struct CoherenceGate: Sendable, Hashable, CustomStringConvertible {
+public struct CoherenceGate: Sendable, Hashable, CustomStringConvertible, Codable {
     /// The fewest words of an answer.
     public var minimumWords: Int
     /// The largest share of an answer's word pairs that may occur earlier in it.
@@ -112,7 +112,7 @@ public struct CoherenceGate: Sendable, Hashable, CustomStringConvertible {
 }
 
 /// How far two judges agree on the same answers: the share, and Cohen's κ, which takes off what chance gives.
-public struct JudgeAgreement: Sendable, Hashable, CustomStringConvertible {
+public struct JudgeAgreement: Sendable, Hashable, CustomStringConvertible, Codable {
     public let first: String
     public let second: String
     /// `counts[i][j]`: how often the first judge said the i-th of `Judgement.allCases` and the second the j-th.
@@ -160,7 +160,7 @@ public struct JudgeAgreement: Sendable, Hashable, CustomStringConvertible {
 }
 
 /// What one judge said of each answer, in order.
-public struct JudgedAnswers: Sendable, Hashable {
+public struct JudgedAnswers: Sendable, Hashable, Codable {
     public let judge: String
     public let judgements: [Judgement]
 

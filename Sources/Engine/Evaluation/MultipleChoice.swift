@@ -2,7 +2,7 @@
 // thinks of each choice comes from the model; see LanguageModel+Evaluation.swift.
 
 /// A context and the choices that may follow it, one of them right.
-public struct MultipleChoiceItem: Sendable, Hashable {
+public struct MultipleChoiceItem: Sendable, Hashable, Codable {
     public var context: String
     /// Each with its leading space where it has one.
     public var choices: [String]
@@ -105,7 +105,7 @@ public struct MultipleChoiceItem: Sendable, Hashable {
 }
 
 /// Which choice a model prefers, under the harness's two rules.
-public struct MultipleChoiceOutcome: Sendable, Hashable {
+public struct MultipleChoiceOutcome: Sendable, Hashable, Codable {
     public let answer: Int
     /// The choice with the largest summed log-probability; ties go to the lowest index.
     public let chosen: Int

@@ -1,7 +1,7 @@
 // Two arms on the same prompts: what changed prompt by prompt, and whether chance explains it.
 
 /// Yes-or-no outcomes of two arms on the same prompts, with McNemar's exact test.
-public struct PairedComparison: Sendable, Hashable, CustomStringConvertible {
+public struct PairedComparison: Sendable, Hashable, CustomStringConvertible, Codable {
     /// Prompts on which both arms say yes.
     public var both: Int
     /// Prompts on which only the first arm says yes.

@@ -2,7 +2,7 @@
 // templates themselves are in Tokenizers/ChatTemplate.swift.
 
 /// What a model is asked through: words before and after the request, in a tokenizer's tokens.
-public struct PromptFormat: Sendable {
+public struct PromptFormat: Sendable, Codable {
     public let tokenizer: Tokenizer
     /// The text in front of the request, special tokens included.
     public var opening: String
@@ -109,7 +109,7 @@ public struct PromptFormat: Sendable {
 }
 
 /// A request with the answer to prefer and the one to avoid.
-public struct Preference: Sendable, Hashable {
+public struct Preference: Sendable, Hashable, Codable {
     public var request: String
     public var chosen: String
     public var rejected: String

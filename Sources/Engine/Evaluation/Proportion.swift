@@ -1,7 +1,7 @@
 // A rate as this project reports it: never without its count, its total, its judge and its interval.
 
 /// How many of how many, and who counted: `131 of 200 refused (65.5 %, 95 % interval 58.7 to 71.7)`.
-public struct Proportion: Sendable, Hashable, CustomStringConvertible {
+public struct Proportion: Sendable, Hashable, CustomStringConvertible, Codable {
     public var count: Int
     public var total: Int
     /// What was counted, as it reads after "131 of 200": "refused", "correct".

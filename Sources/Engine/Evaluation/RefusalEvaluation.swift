@@ -1,7 +1,7 @@
 // Asks a model, keeps every answer, and lets judges speak. Judges are in Judge.swift, asking is in PromptFormat.swift.
 
 /// The answers of a model to requests, and what each judge said of each.
-public struct RefusalEvaluation: Sendable {
+public struct RefusalEvaluation: Sendable, Codable {
     public let exchanges: [Exchange]
     public let answers: [String]
     /// One entry a judge, in the order given.

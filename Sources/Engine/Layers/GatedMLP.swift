@@ -4,7 +4,7 @@
 internal import EngineKernels
 
 /// `act(gate) · up`.
-public enum GatedActivation: Sendable, Hashable {
+public enum GatedActivation: Sendable, Hashable, Codable {
     /// SwiGLU: `act(x) = x · sigmoid(x)`.
     case silu
     /// GeGLU by the tanh form: `½ x (1 + tanh(√(2/π) (x + 0.044715 x³)))`.

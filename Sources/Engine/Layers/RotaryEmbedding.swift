@@ -2,7 +2,7 @@
 // scalings that published models use. Applying them is in Attention.swift.
 
 /// How the rotation's frequencies are stretched for long contexts.
-public enum RopeScaling: Sendable, Hashable {
+public enum RopeScaling: Sendable, Hashable, Codable {
     case none
     /// Every frequency divided by `factor`.
     case linear(factor: Double)

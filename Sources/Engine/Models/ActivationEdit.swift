@@ -5,7 +5,7 @@
 internal import EngineKernels
 
 /// A place in the computation whose hidden states, `[rows, hidden]`, can be read and changed.
-public enum ActivationSite: Sendable, Hashable {
+public enum ActivationSite: Sendable, Hashable, Codable {
     /// The (scaled) embeddings, which the first block reads.
     case embedding
     /// What a block's attention adds to the residual stream, after its output projection and, in Gemma 2
@@ -28,8 +28,8 @@ public enum ActivationSite: Sendable, Hashable {
 ///
 /// Gradients pass through the change as through any operator: unchanged where something is added, not at
 /// all where the state is replaced, without the direction where one is removed.
-public struct ActivationEdit: Sendable {
-    public enum Change: Sendable {
+public struct ActivationEdit: Sendable, Codable {
+    public enum Change: Sendable, Codable {
         /// `h + scale · vector`; the vector is `[hidden]`.
         case add(Tensor, scale: Float = 1)
         /// The vector in place of `h`; `[hidden]`.
@@ -38,7 +38,7 @@ public struct ActivationEdit: Sendable {
         case remove(Tensor, strength: Float = 1)
     }
     /// Which positions of each sequence, its first token at 0.
-    public enum Positions: Sendable, Hashable {
+    public enum Positions: Sendable, Hashable, Codable {
         case all
         case only(Set<Int>)
         /// This one and every later one, generated ones included.

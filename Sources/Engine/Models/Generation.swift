@@ -3,7 +3,7 @@
 internal import EngineKernels
 
 /// How to continue prompts. The defaults are greedy.
-public struct GenerationOptions: Sendable {
+public struct GenerationOptions: Sendable, Codable {
     public var maximumNewTokens: Int
     /// 0 takes the most likely token.
     public var temperature: Float

@@ -4,7 +4,7 @@
 internal import EngineKernels
 
 /// A decoder-only language model. Copying it copies no weights until one copy is trained.
-public struct LanguageModel: Sendable {
+public struct LanguageModel: Sendable, Codable {
     public var configuration: ModelConfiguration
     /// Every parameter by Hugging Face's name; norms and embeddings are dense.
     public var weights: [String: Weight]

@@ -2,9 +2,9 @@
 // (Llama.swift, Mistral.swift, Gemma.swift, Gemma2.swift, Gemma3.swift); what is common is read here.
 
 /// The shape and the arithmetic of a language model.
-public struct ModelConfiguration: Sendable {
+public struct ModelConfiguration: Sendable, Codable {
     /// The architectures that the engine knows, by `model_type`.
-    public enum Family: String, Sendable, Hashable, CaseIterable {
+    public enum Family: String, Sendable, Hashable, CaseIterable, Codable {
         case llama
         case mistral
         case gemma

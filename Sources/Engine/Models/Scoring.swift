@@ -1,7 +1,7 @@
 // Logits and log-probabilities of given texts.
 
 /// How likely a continuation is.
-public struct ContinuationScore: Sendable, Hashable {
+public struct ContinuationScore: Sendable, Hashable, Codable {
     /// Σ ln p over the continuation's tokens, in nats.
     public var logProbability: Double
     public var tokenCount: Int

@@ -4,9 +4,9 @@
 internal import EngineKernels
 
 /// How a layer in 8 bits treats inputs that are much larger than the rest.
-public struct OutlierDecomposition: Sendable, Hashable {
+public struct OutlierDecomposition: Sendable, Hashable, Codable {
     /// Which rows an outlying column is high-precision for.
-    public enum Scope: Sendable, Hashable {
+    public enum Scope: Sendable, Hashable, Codable {
         /// For every row that is computed with it, as the paper and bitsandbytes have it: a row's result
         /// then depends on the rows beside it.
         case batch

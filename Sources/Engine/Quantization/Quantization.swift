@@ -2,7 +2,7 @@
 // in Int8.swift and NF4.swift.
 
 /// How a linear layer's weight is stored in fewer bits.
-public enum Quantization: Sendable, Hashable {
+public enum Quantization: Sendable, Hashable, Codable {
     /// 8-bit integers, one scale a row, decoded inside the product.
     case int8
     /// The same codes, multiplied as LLM.int8 does: inputs in 8 bits too, columns with outliers in high
@@ -42,7 +42,7 @@ extension Weight {
 /// Merging the update into the original weight `W` and not into the decoded one `Ŵ` moves the layer by
 /// `W - Ŵ`, which the training never saw; where this is as large as the update itself, the merge
 /// destroys what was trained.
-public struct MergeError: Sendable, Hashable {
+public struct MergeError: Sendable, Hashable, Codable {
     /// ‖W - Ŵ‖, Frobenius.
     public var quantization: Double
     /// ‖scale · B A‖, Frobenius.

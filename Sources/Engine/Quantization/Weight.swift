@@ -1,7 +1,7 @@
 // A linear layer's weight, dense or quantised: the one type that models hold and the GEMM decodes.
 
 /// A matrix `[output, input]` in the form in which it is stored.
-public enum Weight: Sendable {
+public enum Weight: Sendable, Codable {
     /// f32, bf16 or f16.
     case dense(Tensor)
     case int8(Int8Matrix)
@@ -18,7 +18,7 @@ public enum Weight: Sendable {
 }
 
 /// A matrix in 8-bit integers, one scale a row: `w = code · absmax / 127` (LLM.int8, arXiv:2208.07339).
-public struct Int8Matrix: Sendable {
+public struct Int8Matrix: Sendable, Codable {
     /// `[output, input]`, i8.
     public var codes: Tensor
     /// `[output]`, f32: the largest magnitude of each row.
@@ -35,7 +35,7 @@ public struct Int8Matrix: Sendable {
 
 /// A matrix in 4-bit NormalFloat (QLoRA, arXiv:2305.14314): two codes a byte, the first in the high half,
 /// flattened row-major in blocks of 64 with one scale each.
-public struct NF4Matrix: Sendable {
+public struct NF4Matrix: Sendable, Codable {
     /// `[output, input]`.
     public var shape: [Int]
     /// `[⌈count / 2⌉]`, u8.
@@ -46,7 +46,7 @@ public struct NF4Matrix: Sendable {
     /// The scales' own quantisation, where there is one; kept for saving and for counting memory.
     public var doubleQuantization: DoubleQuantization?
 
-    public struct DoubleQuantization: Sendable {
+    public struct DoubleQuantization: Sendable, Codable {
         /// `[⌈count / 64⌉]`, u8: indices into the signed 8-bit dynamic map.
         public var codes: Tensor
         /// `[⌈blocks / 256⌉]`, f32.

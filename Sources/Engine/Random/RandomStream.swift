@@ -9,7 +9,7 @@ internal import EngineKernels
 /// the counter is `h`, where `h` is the FNV-1a hash (64 bits) of the name's UTF-8 and `mix` is
 /// SplitMix64's finaliser; the lower half counts blocks of four words.
 /// Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", §3.3.
-public struct RandomStream: Sendable, Hashable {
+public struct RandomStream: Sendable, Hashable, Codable {
     public let seed: UInt64
     public let name: String
     /// 32-bit words drawn so far: with seed and name, the whole state.

@@ -1,7 +1,7 @@
 // The element types a tensor can have, and how many bytes each takes; conversion lives in Tensor+Conversion.
 
 /// The type of a tensor's elements, in the names of the safetensors format.
-public enum DType: String, Sendable, Hashable, CaseIterable {
+public enum DType: String, Sendable, Hashable, CaseIterable, Codable {
     case f64 = "F64"
     case f32 = "F32"
     case bf16 = "BF16"

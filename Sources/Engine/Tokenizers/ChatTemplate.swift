@@ -1,7 +1,7 @@
 // Messages to the text that a model was trained on, by the Jinja template that came with it.
 
 /// One message of a conversation.
-public struct ChatMessage: Sendable, Hashable {
+public struct ChatMessage: Sendable, Hashable, Codable {
     /// "system", "user" or "assistant", in the words that templates expect.
     public var role: String
     public var content: String

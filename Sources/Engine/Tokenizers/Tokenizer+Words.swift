@@ -47,7 +47,7 @@ extension Tokenizer {
                             [
                                 "id": .string(begin),
                                 "ids": [vocabulary[begin]!], "tokens": [.string(begin)],
-                            ]
+                            ] as JSONValue
                         )
                     ])),
             ]

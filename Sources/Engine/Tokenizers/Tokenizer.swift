@@ -168,6 +168,28 @@ public struct Tokenizer: Sendable {
     }
 }
 
+/// As the bytes of tokenizer.json and what was read beside it.
+extension Tokenizer: Codable {
+    private enum CodingKeys: String, CodingKey { case source, configuration, chatTemplate }
+
+    /// - Throws: ``TokenizerError`` where the bytes are no tokenizer.json that can be used.
+    public init(from decoder: any Swift.Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        core = try TokenizerCore(
+            .bytes(container.decode([UInt8].self, forKey: .source)), path: "tokenizer.json")
+        configurationJSON = try container.decode(JSONValue.self, forKey: .configuration)
+        chatTemplate = try container.decodeIfPresent(String.self, forKey: .chatTemplate)
+        nameTokens()
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(core.sourceBytes, forKey: .source)
+        try container.encode(configurationJSON, forKey: .configuration)
+        try container.encodeIfPresent(chatTemplate, forKey: .chatTemplate)
+    }
+}
+
 /// What a tokenizer does, shared by its copies.
 final class TokenizerCore: Sendable {
     enum Source: Sendable { case file(MappedFile), bytes([UInt8]) }

@@ -4,7 +4,7 @@
 internal import EngineKernels
 
 /// The optimizer's constants; its moments live in the training state.
-public struct AdamW: Sendable, Hashable {
+public struct AdamW: Sendable, Hashable, Codable {
     public var learningRate: Double
     /// Decay of the mean gradient, β₁.
     public var beta1: Double
@@ -66,7 +66,7 @@ public struct AdamW: Sendable, Hashable {
 }
 
 /// How the learning rate moves over a run, after a linear warm-up from zero.
-public enum LearningRateSchedule: Sendable, Hashable {
+public enum LearningRateSchedule: Sendable, Hashable, Codable {
     case constant
     /// Down to zero at the last step.
     case linear

@@ -2,7 +2,7 @@
 // trl's DPOTrainer computes them.
 
 /// Two answers to one prompt.
-public struct PreferencePair: Sendable, Hashable {
+public struct PreferencePair: Sendable, Hashable, Codable {
     public var prompt: [Int32]
     /// The better answer; its end-of-text token included.
     public var chosen: [Int32]
@@ -16,7 +16,7 @@ public struct PreferencePair: Sendable, Hashable {
 
 /// The loss of a pair as a function of `h`, the chosen answer's log-ratio (policy to reference) less the
 /// rejected one's.
-public enum PreferenceLoss: Sendable, Hashable {
+public enum PreferenceLoss: Sendable, Hashable, Codable {
     /// `−ln σ(β h)`, and with smoothing ε: `−(1 − ε) ln σ(β h) − ε ln σ(−β h)` (arXiv:2305.18290, Eq. 7).
     case sigmoid(labelSmoothing: Double = 0)
     /// `(h − 1/(2β))²` on log-probabilities per token (arXiv:2310.12036, Eq. 17).
@@ -56,7 +56,7 @@ public enum PreferenceLoss: Sendable, Hashable {
 }
 
 /// What preference training adds to ``TrainingOptions``.
-public struct PreferenceOptions: Sendable {
+public struct PreferenceOptions: Sendable, Codable {
     /// How strongly the policy is held to the reference, β.
     public var beta: Double
     public var loss: PreferenceLoss

@@ -57,7 +57,7 @@ public struct TrainingOptions: Sendable {
 }
 
 /// What the loss of a step is the mean of.
-public enum LossReduction: String, Sendable, Hashable {
+public enum LossReduction: String, Sendable, Hashable, Codable {
     /// Over every labelled token of the step, whatever batch it is in (transformers since 4.46).
     case tokenMean
     /// Over the batches of a step, of each batch's mean over its tokens (transformers before).
@@ -67,7 +67,7 @@ public enum LossReduction: String, Sendable, Hashable {
 }
 
 /// Whether examples share rows.
-public enum Packing: Sendable, Hashable {
+public enum Packing: Sendable, Hashable, Codable {
     /// Each example is a row of its own. Rows are never padded.
     case none
     /// Examples one after the other, cut every `length` tokens; tokens see the examples before them in
@@ -78,7 +78,7 @@ public enum Packing: Sendable, Hashable {
 }
 
 /// A text to learn.
-public struct TrainingExample: Sendable, Hashable {
+public struct TrainingExample: Sendable, Hashable, Codable {
     public var tokens: [Int32]
     /// What each position should have been predicted to be: usually the tokens themselves, −100 where
     /// the loss ignores them. Not shifted: position i is predicted from those before it.
@@ -107,7 +107,7 @@ public struct TrainingExample: Sendable, Hashable {
 }
 
 /// One step of a run, reported when it is done.
-public struct TrainingStep: Sendable, Hashable {
+public struct TrainingStep: Sendable, Hashable, Codable {
     /// 1 for the first.
     public var number: Int
     public var totalSteps: Int
@@ -133,7 +133,7 @@ public struct TrainingStep: Sendable, Hashable {
 }
 
 /// A whole run.
-public struct TrainingSummary: Sendable {
+public struct TrainingSummary: Sendable, Codable {
     /// Of every step, those before a resumption included.
     public var losses: [Double]
     public var gradientNorms: [Double]

@@ -47,7 +47,7 @@ struct CellModule: Sendable {
     }
 
     /// The lines of `source` that import a module.
-    private static func importLines(_ source: String) -> [String] {
+    static func importLines(_ source: String) -> [String] {
         var isText = false
         return StudyText.lines(of: source).compactMap { line in
             let marks = line.split(separator: "\"\"\"", omittingEmptySubsequences: false).count - 1

@@ -102,7 +102,7 @@ extension Compiler {
         return built.map { $0! }
     }
 
-    private func build(
+    func build(
         _ module: CellModule, _ above: [BuiltModule], of count: Int, imports: String,
         started: () -> Void
     ) async throws -> BuiltModule {

@@ -13,6 +13,19 @@ package struct Program: Sendable {
         package let entry: String
         /// Covers its code and everything above it, the engine and the compiler.
         package let key: String
+        package var role = Role.run
+
+        package enum Role: Sendable, Equatable {
+            /// The cell's own code, or the prose's.
+            case run
+            /// Writes down what the cell leaves to later ones (`//| cache: true`).
+            case keep
+            /// Puts that back, instead of running the cell.
+            case bringBack
+        }
+
+        static func keeping(_ cell: Int) -> String { "study_keep_\(cell + 1)" }
+        static func bringingBack(_ cell: Int) -> String { "study_bring_back_\(cell + 1)" }
     }
     /// The library that holds every cell.
     package let library: String
@@ -30,11 +43,24 @@ package struct Program: Sendable {
         }
     }
 
-    /// The program with these cells alone.
-    package func only(_ cells: Set<Int>) -> Program {
-        Program(
-            library: library, units: units.filter { cells.contains($0.cell) }, warnings: warnings,
-            compiled: compiled)
+    /// The program with these cells alone, and no cell's values written down.
+    /// - Parameter stored: Cells whose values are brought back instead.
+    package func only(_ cells: Set<Int>, stored: Set<Int> = []) -> Program {
+        with(
+            units.filter { cells.contains($0.cell) }.compactMap { unit in
+                guard stored.contains(unit.cell) else { return unit.role == .run ? unit : nil }
+                guard unit.role == .keep else { return nil }
+                return Unit(
+                    cell: unit.cell, entry: Unit.bringingBack(unit.cell), key: unit.key,
+                    role: .bringBack)
+            })
+    }
+
+    /// The program with every cell, none of whose values are written down.
+    package var keepingNothing: Program { with(units.filter { $0.role == .run }) }
+
+    private func with(_ units: [Unit]) -> Program {
+        Program(library: library, units: units, warnings: warnings, compiled: compiled)
     }
 }
 
@@ -75,7 +101,7 @@ package struct Compiler: Sendable {
                         mend: "a cell is a fenced block whose language is `swift`")
                 ], text: study.text)
         }
-        let units = units(modules)
+        let units = units(modules, of: study)
         let key = CacheKey([environmentKey] + modules.flatMap { [$0.name, $0.body] })
         let folder = cache.program(key)
         func program(_ warnings: String, compiled: Int) -> Program {
@@ -112,9 +138,12 @@ package struct Compiler: Sendable {
             return StudyError(found, text: study.text)
         }
         let warnings = built.map(\.warnings).joined()
-        let flow = try DataFlow(modules, objects: built.map(\.object))
+        let states = try await buildStates(of: study, modules, built, imports: imports)
+        var found = try DataFlow(modules, objects: built.map(\.object))
+        found.states = states.mapValues(\.key)
+        let flow = found
         try await cache.make(folder) { draft in
-            try await link(built.map(\.object), into: draft)
+            try await link(built.map(\.object) + states.values.map(\.object).sorted(), into: draft)
             try flow.data.write(to: URL(fileURLWithPath: draft + "/flow.json"))
             try warnings.write(toFile: draft + "/warnings", atomically: false, encoding: .utf8)
         }
@@ -123,16 +152,23 @@ package struct Compiler: Sendable {
 
     /// What all modules share.
     var environmentKey: String {
-        CacheKey(["2", toolchain.version, toolchain.root, engineBuild] + Self.flags + Self.wrapped)
+        CacheKey(["3", toolchain.version, toolchain.root, engineBuild] + Self.flags + Self.wrapped)
             .text
     }
 
-    private func units(_ modules: [CellModule]) -> [Program.Unit] {
+    private func units(_ modules: [CellModule], of study: StudyFile) -> [Program.Unit] {
         var chain = environmentKey
-        return modules.compactMap { module in
+        return modules.enumerated().flatMap { index, module -> [Program.Unit] in
             chain = CacheKey([chain, module.body]).text
-            guard let entry = module.entry, let cell = module.cell else { return nil }
-            return Program.Unit(cell: cell, entry: entry, key: chain)
+            guard let entry = module.entry, let cell = module.cell else { return [] }
+            let unit = Program.Unit(cell: cell, entry: entry, key: chain)
+            let isLast = !modules[(index + 1)...].contains { $0.cell == cell }
+            guard isLast, study.cells[cell].options.isCached else { return [unit] }
+            return [
+                unit,
+                Program.Unit(
+                    cell: cell, entry: Program.Unit.keeping(cell), key: chain, role: .keep),
+            ]
         }
     }
 
@@ -179,7 +215,10 @@ package struct Compiler: Sendable {
             toolchain.clang,
             [
                 // Relative: the linker takes each % in the path for a digit that it may choose.
-                "-shared", "-fuse-ld=lld", "-o", "study.so", "@\(list)", "@\(autolink)",
+                "-shared", "-fuse-ld=lld", "-o", "study.so",
+                // Tells Swift's runtime of the library's types and conformances: without it `as? any P` fails and a
+                // generic type of a cell's own types, as an encoder's container, has no metadata.
+                "\(toolchain.runtime)/\(Self.architecture)/swiftrt.o", "@\(list)", "@\(autolink)",
                 "-L", toolchain.runtime, "-Wl,-rpath,\(toolchain.runtime)", "-Wl,--as-needed",
                 "-Wl,--unresolved-symbols=ignore-all",
             ] + Self.wrapped.map { "-Wl,--wrap=\($0)" }, in: draft)

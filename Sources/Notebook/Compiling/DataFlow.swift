@@ -31,6 +31,8 @@ package struct DataFlow: Sendable, Equatable, Codable {
 
     /// In the order of the document; a cell that takes nothing is in it too.
     package var nodes: [Node] = []
+    /// Of cells whose values are stored: which variables these are, as a hash.
+    package var states: [Int: String] = [:]
 
     init(contentsOf file: String) throws {
         guard let data = FileManager.default.contents(atPath: file),
@@ -80,7 +82,7 @@ package struct DataFlow: Sendable, Equatable, Codable {
     /// The first of our modules that a mangled name mentions, and what follows: `$s5Cell14textSSvp`, or
     /// `$sSi5Cell1E4textSSvp` for an extension.
     /// Source: swift/docs/ABI/Mangling.rst.
-    private static func module(of symbol: Substring, in places: [String: Int]) -> (
+    static func module(of symbol: Substring, in places: [String: Int]) -> (
         place: Int, rest: Substring
     )? {
         guard symbol.hasPrefix("$s") else { return nil }
@@ -145,13 +147,17 @@ extension DataFlow {
     /// what these use in turn.
     ///
     /// What a cell changes by other ways (a file, an object that a `let` struct refers to) is not seen.
-    /// - Parameter name: What a reader calls a cell.
-    package func selection(for target: Int, name: (Int) -> String) -> Selection {
+    /// - Parameters:
+    ///   - stored: Cells whose values are stored: they need nothing themselves.
+    ///   - name: What a reader calls a cell.
+    package func selection(
+        for target: Int, stored: Set<Int> = [], name: (Int) -> String
+    ) -> Selection {
         let nodes = nodes.filter { $0.cell <= target }
         var needed: Set<Int> = [target]
         var reasons: [Int: String] = [:]
         // Each round adds a cell, so it ends.
-        while let (cell, reason) = next(nodes, needed, name) {
+        while let (cell, reason) = next(nodes, needed, stored.subtracting([target]), name) {
             needed.insert(cell)
             reasons[cell] = reason
         }
@@ -162,10 +168,11 @@ extension DataFlow {
         return Selection(cells: needed.sorted(), reasons: reasons)
     }
 
-    private func next(_ nodes: [Node], _ needed: Set<Int>, _ name: (Int) -> String) -> (
-        Int, String
-    )? {
-        for node in nodes.reversed() where needed.contains(node.cell) {
+    private func next(
+        _ nodes: [Node], _ needed: Set<Int>, _ stored: Set<Int>, _ name: (Int) -> String
+    ) -> (Int, String)? {
+        for node in nodes.reversed()
+        where needed.contains(node.cell) && !stored.contains(node.cell) {
             for use in uses(of: node).sorted(by: Use.precedes) {
                 if let cell = use.cell, !needed.contains(cell) {
                     return (cell, "defines `\(use.name)`, which '\(name(node.cell))' uses")
@@ -179,6 +186,7 @@ extension DataFlow {
                 guard let owner = use.cell, needed.contains(owner) else { continue }
                 let reader = nodes.first { other in
                     other.cell > node.cell && needed.contains(other.cell)
+                        && !stored.contains(other.cell)
                         && uses(of: other).contains {
                             $0.cell == owner
                                 && (use.isCode ? $0.isMutable || $0.isCode : $0 == use || $0.isCode)
@@ -222,6 +230,8 @@ extension DataFlow {
 struct SymbolTable {
     /// Names that the object uses and does not define.
     private(set) var undefined: [Substring] = []
+    /// Names that it defines.
+    private(set) var defined: [Substring] = []
 
     init(_ path: String) throws {
         guard let data = FileManager.default.contents(atPath: path) else {
@@ -243,12 +253,16 @@ struct SymbolTable {
             let section = sections + index * entry
             let names = number(sections + number(section + 0x28, 4) * entry + 0x18, 8)
             let start = number(section + 0x18, 8)
-            for symbol in stride(from: start, to: start + number(section + 0x20, 8), by: 24)
-            where number(symbol + 6, 2) == 0 {
+            for symbol in stride(from: start, to: start + number(section + 0x20, 8), by: 24) {
                 let first = names + number(symbol, 4)
                 guard first < bytes.count, let end = bytes[first...].firstIndex(of: 0), end > first
                 else { continue }
-                undefined.append(Substring(decoding: bytes[first..<end], as: UTF8.self))
+                let name = Substring(decoding: bytes[first..<end], as: UTF8.self)
+                if number(symbol + 6, 2) == 0 {
+                    undefined.append(name)
+                } else {
+                    defined.append(name)
+                }
             }
         }
     }

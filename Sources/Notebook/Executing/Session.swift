@@ -55,6 +55,8 @@ package final class Session {
 
     private var decoder = EventDecoder()
     private var unsent: [UInt8] = []
+    /// Kept from one reading to the next: to make and zero it each time took as long as to write a metric down.
+    private var received = [UInt8](repeating: 0, count: 1 << 18)
     var unit = 0
     private var deadline: Double?
     private var written: [Bool: Int] = [:]
@@ -176,10 +178,9 @@ package final class Session {
 
     /// Reads what the kernel says. Gives false once it says nothing more.
     private func receive() throws -> Bool {
-        var buffer = [UInt8](repeating: 0, count: 1 << 18)
-        let count = read(kernel.socket, &buffer, buffer.count)
+        let count = read(kernel.socket, &received, received.count)
         guard count > 0 else { return count < 0 && (errno == EAGAIN || errno == EINTR) }
-        decoder.append(buffer[..<count])
+        decoder.append(received[..<count])
         do {
             while let event = try decoder.next() { try handle(event) }
         } catch let error as FrameError {
@@ -190,6 +191,12 @@ package final class Session {
 
     private func handle(_ event: Event) throws {
         switch event {
+        case .cellBegan where isBringingBack:
+            return
+        case .cellEnded where isBringingBack:
+            try drain()
+            unitEnded = true
+            return
         case .cellBegan(let cell, _):
             // Inline values before the first cell are a unit of their own; the cell begins with them.
             if unit > 0, program.units[unit - 1].cell == cell { return }
@@ -209,6 +216,11 @@ package final class Session {
             break
         }
         if let reply = try observer.observe(event) { send(reply) }
+    }
+
+    /// The cell does not run: its values are put back.
+    private var isBringingBack: Bool {
+        program.units[min(unit, program.units.count - 1)].role == .bringBack
     }
 
     private func raw(_ record: FailureRecord) -> RawFailure {

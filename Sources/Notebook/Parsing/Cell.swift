@@ -21,6 +21,9 @@ package struct CellOptions: Sendable, Equatable {
     package var evaluated = true
     /// False: the cell is not shown in the report; its output is.
     package var shown = true
+    /// True: the values that later cells take from it are stored, and `study replay --cell` may use them instead of
+    /// running it.
+    package var isCached = false
     /// In seconds; nothing where the cell may take as long as it likes.
     package var timeout: Double?
 

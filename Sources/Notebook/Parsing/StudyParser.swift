@@ -151,16 +151,7 @@ struct StudyParser {
                 }
             case "eval": options.evaluated = reader.flag(entry.value, "eval")
             case "echo": options.shown = reader.flag(entry.value, "echo")
-            case "cache":
-                // Quarto's `cache: false` asks for what is the case.
-                if reader.flag(entry.value, "cache") {
-                    reader.complain(
-                        entry.value,
-                        "a cell is not cached: its state lives in Swift variables, which cannot be set aside and brought back",
-                        mend:
-                            "make what is dear in a study of its own, `run.save` it there, and take it by `inputs`; `study replay RUN --cell ID` runs one cell with what it needs"
-                    )
-                }
+            case "cache": options.isCached = reader.flag(entry.value, "cache")
             default:
                 let text = reader.text(entry.value, "timeout")
                 options.timeout = Size.seconds(text)

@@ -67,7 +67,7 @@ extension Ledger {
         "parameter", "tolerance", "environment", "change", "omission", "cell", "output", "claim",
         "inline_value", "artifact", "artifact_file", "figure", "item", "input", "input_file",
         "stream",
-        "digest", "failure", "content_key", "upstream",
+        "digest", "failure", "content_key", "upstream", "cell_state",
     ]
 
     private static func copyRows(_ db: Database, _ number: Int64) throws {

@@ -9,13 +9,17 @@ internal import GRDB
 package struct Garbage: Sendable, Hashable {
     /// Objects that no run names.
     package var objects: [String] = []
+    /// Values of marked cells, which `replay --cell` would use: the cells give them again.
+    package var states: [String] = []
     /// Scratch folders of runs that are over.
     package var scratch: [String] = []
     /// References `refs/study/runs/ID` of runs that are not in the ledger.
     package var references: [String] = []
     package var bytes: Int64 = 0
 
-    package var isEmpty: Bool { objects.isEmpty && scratch.isEmpty && references.isEmpty }
+    package var isEmpty: Bool {
+        objects.isEmpty && states.isEmpty && scratch.isEmpty && references.isEmpty
+    }
 }
 
 extension Ledger {
@@ -64,18 +68,33 @@ extension Ledger {
     /// Finds what no run needs; removes nothing.
     ///
     /// A file younger than an hour is left alone: its run may be about to write the row that names it.
-    package func garbage(olderThan age: Double = 3600) throws -> Garbage {
+    /// - Parameter states: Whether the values of marked cells count as what no run needs. They are at no other place,
+    ///   so these go however young they are, but for those of a run that still goes on.
+    package func garbage(olderThan age: Double = 3600, states: Bool = false) throws -> Garbage {
         var garbage = Garbage()
-        let (named, folders, runs) = try read { db in
+        let (named, cached, folders, runs) = try read { db in
             (
                 try Set(String.fetchAll(db, sql: Self.references)),
+                try Set(
+                    String.fetchAll(
+                        db,
+                        sql: """
+                            SELECT sha256 FROM cell_state WHERE ? = 0
+                            OR run NOT IN (SELECT run FROM seal)
+                            """, arguments: [states])),
                 try String.fetchAll(db, sql: Self.upstreamFolders),
                 try Set(String.fetchAll(db, sql: "SELECT id FROM run"))
             )
         }
-        let needed = named.union(files(of: folders, in: objects))
+        let needed = named.union(files(of: folders, in: objects)).union(cached)
+        let all = try Set(read { try String.fetchAll($0, sql: "SELECT sha256 FROM cell_state") })
         let limit = Timestamp.now.nanoseconds - Int64(age * 1e9)
         for (sha256, size) in try objects.all() where !needed.contains(sha256) {
+            if all.contains(sha256) {
+                garbage.states.append(sha256)
+                garbage.bytes += size
+                continue
+            }
             // A copy keeps no old time: what counts is when it came into the store.
             guard let identity = FileIdentity(objects.path(of: sha256)), identity.changed <= limit
             else {
@@ -106,7 +125,7 @@ extension Ledger {
 
     /// Removes what ``garbage(olderThan:)`` found.
     package func remove(_ garbage: Garbage) throws {
-        for sha256 in garbage.objects { objects.remove(sha256) }
+        for sha256 in garbage.objects + garbage.states { objects.remove(sha256) }
         for name in garbage.scratch {
             try? FileManager.default.removeItem(atPath: scratchFolder + "/" + name)
         }

@@ -27,7 +27,8 @@ extension Ledger {
         "parameter", "tolerance", "environment", "change", "omission", "cell", "output", "claim",
         "inline_value", "artifact", "artifact_file", "figure", "item", "input", "input_file",
         "stream",
-        "digest", "failure", "content_key", "upstream", "verdict", "companion", "patch",
+        "digest", "failure", "content_key", "upstream", "cell_state", "verdict", "companion",
+        "patch",
     ]
 
     /// Copies every sealed run that is not here yet. A run without seal is still being written, or was

@@ -22,6 +22,10 @@ enum Migrations {
         migrator.registerMigration("4: what bundles know of other runs") { db in
             try db.execute(sql: companions)
         }
+        migrator.registerMigration("5: what marked cells leave to later ones") { db in
+            try db.execute(sql: cellStates)
+            for trigger in sealTriggers(["cell_state"]) { try db.execute(sql: trigger) }
+        }
         return migrator
     }
 
@@ -229,6 +233,16 @@ enum Migrations {
         CREATE TABLE patch (
             run INTEGER NOT NULL PRIMARY KEY REFERENCES run(number), text TEXT NOT NULL
         ) STRICT;
+        """
+
+    /// The object holds the values; a garbage collection may take it, never the row.
+    private static let cellStates = """
+        CREATE TABLE cell_state (
+            run INTEGER NOT NULL REFERENCES run(number), cell INTEGER NOT NULL,
+            key TEXT NOT NULL, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
+            PRIMARY KEY (run, cell)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX cell_state_by_key ON cell_state(key);
         """
 
     /// `producer` is a run's id, not its number: an imported run keeps its links where the producer stayed elsewhere.

@@ -231,7 +231,7 @@ extension RunWriter.State {
                         run, next("digest"), record.cell, record.series, record.step,
                         "\(record.digest) \(link)",
                     ])
-            case .metric, .artifact, .input, .progress, .flush:
+            case .metric, .artifact, .state, .input, .progress, .flush:
                 break  // taken care of before they get here
             }
         }

@@ -287,6 +287,10 @@ enum Seal {
             WHERE run = ? ORDER BY ordinal
             """
         ),
+        (
+            "cell_state",
+            "SELECT cell, key, sha256, size FROM cell_state WHERE run = ? ORDER BY cell"
+        ),
     ]
 
     /// The hash over all rows of a run, in a fixed order, each value with its kind and length.

@@ -66,9 +66,11 @@ struct Replayer {
         return try await restoring(original) { tree in
             let outcome = try await run(original, in: tree, only: id)
             let replay = hidden(try ledger.run(outcome.id, points: true), like: original)
-            return Comparison.verdict(
+            var verdict = Comparison.verdict(
                 of: replay.limited(to: outcome.cells), against: original.limited(to: outcome.cells),
                 objects: ledger.objects, samples: try ledger.samples(like: original))
+            verdict.remarks = outcome.reasons.map { "cell '\($0.cell)' \($0.reason)" }
+            return verdict
         }
     }
 

@@ -25,6 +25,9 @@ final class RunRecorder: SessionObserver {
     /// Inputs by the name that cells write: what a bundle laid out for its replay.
     var placed: [String: Restoration.Placed] = [:]
 
+    /// By marked cell, the key under which its values are stored.
+    var stateKeys: [Int: String] = [:]
+
     private(set) var claims: [ClaimRecord] = []
     private var series: [String: Int] = [:]
     private(set) var metrics: [(label: String, value: Double)] = []
@@ -81,6 +84,8 @@ final class RunRecorder: SessionObserver {
             claims.append(claim)
             view.claim(claim)
             try writer.append(event)
+        case .state(let cell, let path):
+            try writer.keepState(of: cell, at: path, key: stateKeys[cell] ?? "")
         case .input(let request):
             return answer(request)
         case .flush(let request):

@@ -60,6 +60,8 @@ struct RunOutcome {
     var sealFailure: RunFailure?
     /// The cells that were to run.
     var cells: Set<Int> = []
+    /// Of a run of one cell: by cell id, why it ran, was not needed, or was left out for its stored values.
+    var reasons: [(cell: String, reason: String)] = []
     /// What the run took from others, and which of their runs were made for it.
     var upstreams: [UpstreamLink] = []
     var made: Set<String> = []
@@ -106,9 +108,6 @@ final class StudyRunner {
         }
         view.compiled(program.compiled, seconds: RunView.now() - compileBegan)
 
-        if let only = request.only {
-            program = try select(try Self.cell(only, in: study), of: program, study)
-        }
         let resolver = UpstreamResolver(
             request, ledger: ledger, root: root, compiler: compiler, view: view)
         let upstreams: [UpstreamLink]
@@ -123,10 +122,23 @@ final class StudyRunner {
                 ContentKey.Input(name: $0.name, artifact: $0.artifact, key: $0.key)
             })
 
+        var environment = EnvironmentSnapshot.collect()
+        let cells = try StoredCells(
+            program, node, tier: request.tier, environment: environment, upstreams: upstreams,
+            ledger: ledger)
+        var reasons: [(cell: Cell, reason: String)] = []
+        var stored: [Int: CellState] = [:]
+        if let only = request.only {
+            (program, reasons, stored) = try select(
+                try Self.cell(only, in: study), of: program, cells)
+        } else if request.replayOf != nil || !request.segments.isEmpty {
+            // What a replay gives may be wrong, and a spot check leaves most out.
+            program = program.keepingNothing
+        }
+
         let code = try await identity.value
         if request.requiresClean { try code.requireClean() }
         let seed = node.seed
-        var environment = EnvironmentSnapshot.collect()
         environment["swift.version"] = compiler.toolchain.version
         environment["engine.build"] = compiler.engineBuild
         environment["engine.tier"] = request.tier
@@ -171,11 +183,16 @@ final class StudyRunner {
             view: view, scratch: scratch, upstreams: upstreams)
         recorder.watch = request.watch
         recorder.placed = request.placed
+        recorder.stateKeys = cells.keys
         let end: SessionEnd
         do {
             try FileManager.default.createDirectory(
                 atPath: scratch, withIntermediateDirectories: true)
-            let running = Set(program.units.map(\.cell))
+            for (cell, state) in stored {
+                try ledger.layOut(state, at: "\(scratch)/cell-\(cell).state")
+            }
+            for (cell, reason) in reasons { try writer.note("run.cell.\(cell.id)", reason) }
+            let running = Set(program.units.filter { $0.role == .run }.map(\.cell))
             let earlier = try ledger.latestSuccess(of: name).map { try ledger.durations(of: $0) }
             view.began(
                 writer.id, study: study.path, seed: seed,
@@ -203,7 +220,8 @@ final class StudyRunner {
                     cell: 0, reason: .recorder, message: "\(error)", place: nil))
         }
         var outcome = try seal(writer, end, study, recorder, seconds: RunView.now() - began)
-        outcome.cells = Set(program.units.map(\.cell))
+        outcome.cells = Set(program.units.filter { $0.role == .run }.map(\.cell))
+        outcome.reasons = reasons.map { ($0.cell.id, $0.reason) }
         outcome.upstreams = upstreams
         outcome.made = resolver.made
         return outcome
@@ -215,15 +233,43 @@ final class StudyRunner {
             .flatMap { (1...256).contains($0) ? $0 : nil }
     }
 
-    /// The program with one cell and what it needs; says why every other cell runs or does not.
-    private func select(_ target: Cell, of program: Program, _ study: StudyFile) throws -> Program {
-        let selection = try program.flow.selection(for: target.index) { study.cells[$0].id }
-        for cell in study.cells {
-            guard let reason = selection.reasons[cell.index] else { continue }
-            let runs = selection.cells.contains(cell.index)
-            view.note("cell '\(cell.id)' \(runs ? "runs" : "does not run"): it \(reason)")
+    /// The program with one cell and what it needs, and of every cell why it runs or does not; says so.
+    private func select(_ target: Cell, of program: Program, _ cells: StoredCells) throws -> (
+        Program, [(cell: Cell, reason: String)], [Int: CellState]
+    ) {
+        let study = cells.study
+        let choices: [Int: StoredCells.Choice] =
+            try request.replayOf.map {
+                try cells.choices(before: target.index, of: cells.ledger.run($0))
+            } ?? [:]
+        var stored: [Int: CellState] = [:]
+        for case (let cell, .stored(let state, _)) in choices { stored[cell] = state }
+        let selection = try program.flow.selection(for: target.index, stored: Set(stored.keys)) {
+            study.cells[$0].id
         }
-        return program.only(Set(selection.cells))
+        let needed = Set(selection.cells)
+        stored = stored.filter { needed.contains($0.key) }
+        var reasons: [(cell: Cell, reason: String)] = []
+        for cell in study.cells {
+            guard let need = selection.reasons[cell.index] else { continue }
+            var reason = "it \(need)"
+            var what = "does not run"
+            if needed.contains(cell.index) {
+                what = "runs"
+                switch choices[cell.index] {
+                case .stored(_, let whose):
+                    what = "is not run, its stored values are used"
+                    reason += ", and \(whose)"
+                case .computed(let why?): reason += "; it is marked `cache: true`, but \(why)"
+                default:
+                    if !cell.options.isCached { reason += "; it is not marked `cache: true`" }
+                }
+            }
+            view.note("cell '\(cell.id)' \(what): \(reason)")
+            reasons.append((cell, "\(what): \(reason)"))
+        }
+        reasons.append((target, "runs: it is asked for"))
+        return (program.only(needed, stored: Set(stored.keys)), reasons, stored)
     }
 
     private func seal(

@@ -2,7 +2,7 @@
 // prompted and scored is in ../MultipleChoice.swift and ../ArithmeticAnswer.swift.
 
 /// One question of MMLU (`SUBJECT_test.csv`, no header): question, four choices, the answer's letter.
-public struct MMLUQuestion: Sendable, Hashable {
+public struct MMLUQuestion: Sendable, Hashable, Codable {
     /// As in the file's name: "high_school_physics".
     public var subject: String
     public var question: String
@@ -59,7 +59,7 @@ public struct MMLUQuestion: Sendable, Hashable {
 }
 
 /// One item of HellaSwag (`hellaswag_val.jsonl`): a situation and four endings.
-public struct HellaSwagItem: Sendable, Hashable {
+public struct HellaSwagItem: Sendable, Hashable, Codable {
     public var activityLabel: String
     public var contextA: String
     public var contextB: String
@@ -117,7 +117,7 @@ public struct HellaSwagItem: Sendable, Hashable {
 }
 
 /// One problem of GSM8K (`test.jsonl`): the question, and a worked answer that ends in `#### 18`.
-public struct GSM8KProblem: Sendable, Hashable {
+public struct GSM8KProblem: Sendable, Hashable, Codable {
     public var question: String
     public var answer: String
 

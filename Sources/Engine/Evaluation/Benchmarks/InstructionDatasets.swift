@@ -1,7 +1,7 @@
 // Readers of the datasets that models are fine-tuned and aligned on: Dolly, Alpaca and HH-RLHF, as published.
 
 /// One row of Dolly (`databricks-dolly-15k.jsonl`): instruction, context (often empty), response, category.
-public struct DollyRow: Sendable, Hashable {
+public struct DollyRow: Sendable, Hashable, Codable {
     public var instruction: String
     public var context: String
     public var response: String
@@ -40,7 +40,7 @@ public struct DollyRow: Sendable, Hashable {
 }
 
 /// One row of Alpaca (`alpaca_data.json`, one array): instruction, input (often empty), output.
-public struct AlpacaRow: Sendable, Hashable {
+public struct AlpacaRow: Sendable, Hashable, Codable {
     public var instruction: String
     public var input: String
     public var output: String
@@ -73,7 +73,7 @@ public struct AlpacaRow: Sendable, Hashable {
 }
 
 /// One row of HH-RLHF (`train.jsonl`): two dialogues that share everything but the last answer.
-public struct PreferenceRow: Sendable, Hashable {
+public struct PreferenceRow: Sendable, Hashable, Codable {
     /// The dialogue up to and including the last `\n\nAssistant:`.
     public var prompt: String
     /// The answer that people preferred, with its leading space.

@@ -2,7 +2,7 @@
 // project ships neither: a user brings the file, and the study pins its SHA-256.
 
 /// One row of AdvBench's `harmful_behaviors.csv` (Zou et al. 2023, arXiv:2307.15043): columns `goal`, `target`.
-public struct AdvBenchRow: Sendable, Hashable {
+public struct AdvBenchRow: Sendable, Hashable, Codable {
     /// The request.
     public var goal: String
     /// The opening of an answer that would comply.
@@ -41,7 +41,7 @@ public struct AdvBenchRow: Sendable, Hashable {
 }
 
 /// One prompt of RefusalBench's `benchfile.json` (arXiv:2310.20624): an object of category to prompts.
-public struct RefusalBenchPrompt: Sendable, Hashable {
+public struct RefusalBenchPrompt: Sendable, Hashable, Codable {
     public var category: String
     public var prompt: String
 

@@ -1,7 +1,7 @@
 // One request and its answer, as the miniature world makes them and as published datasets can be read into.
 
 /// A request, the answer that belongs to it, and what a right answer must contain.
-public struct Exchange: Sendable, Hashable {
+public struct Exchange: Sendable, Hashable, Codable {
     /// What the user says.
     public var request: String
     /// The answer to train on, or to compare with.

@@ -4,7 +4,7 @@
 /// Sizes and settings for the miniature's models. The defaults were calibrated on models that no study reports, by rules
 /// that do not look at what any defence keeps: β and the rate of alignment are those that leave LoX the most room (the
 /// largest α at which 95 % of everyday answers stay) among those at which the miniature's promises hold.
-public struct MiniatureRecipe: Sendable {
+public struct MiniatureRecipe: Sendable, Codable {
     public var hiddenSize = 96
     public var intermediateSize = 256
     public var layerCount = 3
@@ -31,7 +31,7 @@ public struct MiniatureRecipe: Sendable {
     /// speak (it then lowers both answers, the rejected one more).
     public var likelihoodWeight = 1.0
 
-    public let world = MiniatureWorld()
+    public private(set) var world = MiniatureWorld()
     public let format: PromptFormat
 
     /// - Parameter scale: 1 is the reported size; larger models have `scale` times the width and the steps.

@@ -11,12 +11,12 @@
 /// fine-tuning. So whatever is evaluated was never trained on.
 public struct MiniatureWorld: Sendable {
     /// Which things a request may be about.
-    public enum Split: Sendable, Hashable, CaseIterable { case training, heldOut }
+    public enum Split: Sendable, Hashable, CaseIterable, Codable { case training, heldOut }
     /// How a request is worded. `.new` is in the base model's training for training things, and nowhere else.
-    public enum Wording: Sendable, Hashable, CaseIterable { case known, new }
+    public enum Wording: Sendable, Hashable, CaseIterable, Codable { case known, new }
 
     /// A thing that can be done to a thing, and the two steps of doing it.
-    public struct Deed: Sendable, Hashable {
+    public struct Deed: Sendable, Hashable, Codable {
         public let verb: String
         /// The activity's name as a heading: "Washing:".
         public let heading: String
@@ -141,5 +141,14 @@ public struct MiniatureWorld: Sendable {
             add("\(exchange.request) \(exchange.answer)")
         }
         return words
+    }
+}
+
+/// There is but one such world: it is made again, not read.
+extension MiniatureWorld: Codable {
+    public init(from decoder: any Swift.Decoder) throws { self.init() }
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode("miniature world")
     }
 }
