@@ -108,6 +108,28 @@ func shell(_ script: String, in folder: String, _ environment: [String: String] 
                 == "alpha beta\n")
     }
 
+    @Test func `leaves what lies behind a link that leads out of the tree where it is`() throws {
+        let one = try repository()
+        let other = try TemporaryFolder("private")
+        try other.write("nobody else's business\n", to: "letters/diary.txt")
+        let links = try shell(
+            "ln -s '\(other.path)/letters' letters && ln -s '\(other.path)/letters/diary.txt' studies/diary.txt && ln -s ../../gone studies/gone && ln -s words.txt studies/data/again.txt",
+            in: one.path)
+        try #require(links.status == 0)
+        let run = try StudyProcess(["run", "studies/count.md"], in: one.path)
+        try #require(run.status == 0, "\(run.errors)")
+        let export = try StudyProcess(["export", "@latest", "-o", "x.tar"], in: one.path)
+        #expect(export.status == 0, "\(export.errors)")
+        #expect(
+            (export.output + export.errors).contains(
+                "Links of the source tree that lead out of it stay out, with what lies behind them: letters, studies/diary.txt, studies/gone."
+            ), "\(export.output) \(export.errors)")
+        let bytes = try Data(contentsOf: URL(fileURLWithPath: one.path + "/x.tar"))
+        #expect(bytes.range(of: Data("nobody else's business".utf8)) == nil)
+        let names = try shell("tar -tf x.tar", in: one.path).output
+        #expect(names.contains("again.txt") && !names.contains("diary.txt"))
+    }
+
     @Test func `says what is wrong with its arguments, and answers in JSON`() throws {
         let study = try ExportedStudy()
         try study.run()

@@ -38,9 +38,14 @@ package final class BundleExport {
                     }
                 } ?? ledger.patch(of: facts.id)
             var plan = try BundlePlan(
-                facts, store: store, sourceFiles: source, patch: patch, options: options,
+                facts, store: store, sourceFiles: source.files, patch: patch, options: options,
                 scratch: folder)
-            if source.isEmpty {
+            if !source.leading.isEmpty {
+                plan.notes.append(
+                    "Links of the source tree that lead out of it stay out, with what lies behind them: "
+                        + source.leading.joined(separator: ", ") + ".")
+            }
+            if source.files.isEmpty {
                 plan.notes.append("No commit is on record: the source is the study alone.")
             }
             let anonymizer = options.isAnonymous ? Anonymizer(facts, root: root) : nil
@@ -155,13 +160,37 @@ package final class BundleExport {
     /// The tree that ran, where the repository or the ledger still has it.
     private static func checkOut(
         _ run: RunRecord, of ledger: Ledger, root: String, into folder: String
-    ) throws -> [(path: String, file: String)] {
+    ) throws -> (files: [(path: String, file: String)], leading: [String]) {
         do {
-            guard try ledger.layOutSource(of: run, root: root, into: folder) else { return [] }
+            guard try ledger.layOutSource(of: run, root: root, into: folder) else {
+                return ([], [])
+            }
         } catch is ProvenanceError {
-            return []
+            return ([], [])
         }
-        return try filesBelow(folder).map { ($0, folder + "/" + $0) }
+        let base = realPath(folder)
+        // What lies behind a link is the exporter's disk, not what ran, unless the tree itself holds it.
+        let files = try filesBelow(folder).filter {
+            relativePath(realPath(folder + "/" + $0), to: base) != nil
+        }
+        return (files.map { ($0, folder + "/" + $0) }, linksOut(of: folder))
+    }
+
+    /// The symbolic links below `folder` whose own text leads out of it, whether or not there is something behind them.
+    private static func linksOut(of folder: String) -> [String] {
+        let manager = FileManager.default
+        guard let walk = manager.enumerator(atPath: folder) else { return [] }
+        return walk.compactMap { $0 as? String }.filter { path in
+            guard let target = try? manager.destinationOfSymbolicLink(atPath: folder + "/" + path)
+            else { return false }
+            if target.hasPrefix("/") { return true }
+            var depth = path.split(separator: "/").count - 1
+            for part in target.split(separator: "/") where part != "." {
+                depth += part == ".." ? -1 : 1
+                if depth < 0 { return true }
+            }
+            return false
+        }.sorted()
     }
 
     /// Writes the archive.
