@@ -10,6 +10,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import venv
 from pathlib import Path
 
@@ -43,6 +44,8 @@ def tuned_mkl():
     """Variables with which MKL takes its AVX-512 path on AMD's CPUs too: it asks a function of its own for the vendor, and
     this preloads another that says yes. (MKL_ENABLE_INSTRUCTIONS does nothing there.) Empty without a C compiler."""
     library = ROOT / ".build" / "peers-mkl" / "libvendor.so"
+    if " " in str(library) or ":" in str(library):  # LD_PRELOAD ends a name there
+        library = Path(tempfile.gettempdir()) / f"study-peers-mkl-{os.getuid()}" / "libvendor.so"
     compiler = next(filter(None, map(shutil.which, (os.environ.get("CC") or "cc", "clang", "gcc"))), None)
     if not library.exists():
         if compiler is None:
