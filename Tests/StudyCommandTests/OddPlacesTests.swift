@@ -102,6 +102,48 @@ import Testing
         }
     }
 
+    @Test func `a run in a ledger far from its repository takes its data into the bundle`() throws {
+        let code = try TemporaryFolder("code")
+        let far = try TemporaryFolder("far")
+        try code.write(Self.text, to: "studies/odd.md")
+        try code.write("1\n2\n", to: "studies/data/rows.txt")
+        try code.write("1\n2\n", to: "same.txt")
+        try git("init", "-q", in: code.path)
+        try git("add", ".", in: code.path)
+        try git("commit", "-qm", "one", in: code.path)
+        let run = try StudyProcess(
+            ["run", "studies/odd.md", "--json", "--ledger", far.path], in: code.path)
+        #expect(run.status == 0, "\(run.errors)")
+        // The data as it lies there, changed since, and removed: the tree that ran has it.
+        for now in ["1\n2\n", "9\n9\n", nil] {
+            let data = code.path + "/studies/data/rows.txt"
+            if let now { try code.write(now, to: "studies/data/rows.txt") } else { unlink(data) }
+            let export = try StudyProcess(
+                ["export", "@latest", "-o", far.path + "/x.tar", "--ledger", far.path],
+                in: code.path)
+            #expect(export.status == 0, "\(export.errors)")
+            #expect(export.output.contains("withheld: nothing"), "\(export.output)")
+            #expect(
+                try StudyProcess(["verify", far.path + "/x.tar"], in: far.path).status == 0)
+        }
+        // No commit has it: its hash leaves, and another file with the same bytes is no secret for that.
+        try code.write("7\n", to: "studies/data/rows.txt")
+        try code.write("studies/data\n.out-*\n.err-*\n", to: ".gitignore")
+        try git("rm", "-q", "--cached", "studies/data/rows.txt", in: code.path)
+        try code.write("7\n", to: "same.txt")
+        try git("add", ".", in: code.path)
+        try git("commit", "-qm", "two", in: code.path)
+        #expect(
+            try StudyProcess(
+                ["run", "studies/odd.md", "--ledger", far.path], in: code.path
+            ).status == 0)
+        unlink(code.path + "/studies/data/rows.txt")
+        let export = try StudyProcess(
+            ["export", "@latest", "-o", far.path + "/y.tar", "--ledger", far.path], in: code.path)
+        #expect(export.output.contains("withheld: 1 file;"), "\(export.output)")
+        #expect(!export.output.contains("the same bytes as"), "\(export.output)")
+    }
+
     @Test func `check leaves a cache and no ledger, and Git sees nothing`() throws {
         let folder = try TemporaryFolder("check")
         try folder.write(Self.text, to: "odd.md")

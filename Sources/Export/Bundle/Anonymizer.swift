@@ -10,7 +10,8 @@ struct Anonymizer {
     let replacements: [(needle: String, mark: String)]
     let marker = "Anonymous"
 
-    init(_ run: RunFacts, root: String?) {
+    /// - Parameter roots: Folders whose places nobody shall read: that of the source, that of the ledger.
+    init(_ run: RunFacts, roots: [String]) {
         var found: [String: String] = [:]
         func add(_ text: String?, _ mark: String) {
             // Two letters would blot out half the text.
@@ -56,7 +57,7 @@ struct Anonymizer {
             let home = String(cString: entry.pointee.pw_dir)
             if home != "/" { add(home, "/home/anonymous") }
         }
-        if let root, root != "/" { add(root, "/repository") }
+        for root in roots where root != "/" { add(root, "/repository") }
         replacements = found.sorted { ($1.key.count, $0.key) < ($0.key.count, $1.key) }.map {
             ($0.key, $0.value)
         }

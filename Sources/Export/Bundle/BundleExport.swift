@@ -28,18 +28,21 @@ package final class BundleExport {
                     .content, "Run \(facts.id) is still going on.", where: facts.study,
                     mend: "wait for its end, or stop it with Ctrl-C")
             }
+            let record = try ledger.run(name)
             let source = try Self.checkOut(
-                try ledger.run(name), of: ledger, root: root, into: folder + "/tree")
-            let store = RunStore(objects: ledger.objects, root: root)
+                record, of: ledger, root: root, into: folder + "/tree")
+            // A ledger named by `--ledger` lies elsewhere than what its runs read.
+            let sourceRoot = Ledger.sourceRoot(of: record, ledgerRoot: root)
+            let store = RunStore(objects: ledger.objects, root: sourceRoot)
             let patch =
                 try facts.code.commit.flatMap { commit in
                     try facts.code.snapshot.flatMap {
-                        try Checkout.patch(from: commit, to: $0, of: root)
+                        try Checkout.patch(from: commit, to: $0, of: sourceRoot)
                     }
                 } ?? ledger.patch(of: facts.id)
             var plan = try BundlePlan(
                 facts, store: store, sourceFiles: source.files, patch: patch, options: options,
-                scratch: folder)
+                scratch: folder, ledgerRoot: root)
             if !source.leading.isEmpty {
                 plan.notes.append(
                     "Links of the source tree that lead out of it stay out, with what lies behind them: "
@@ -48,7 +51,8 @@ package final class BundleExport {
             if source.files.isEmpty {
                 plan.notes.append("No commit is on record: the source is the study alone.")
             }
-            let anonymizer = options.isAnonymous ? Anonymizer(facts, root: root) : nil
+            let anonymizer =
+                options.isAnonymous ? Anonymizer(facts, roots: [sourceRoot, root]) : nil
             let rows = folder + "/run.sqlite"
             let hidesItems = !plan.policy.includesCompletions
             let hasPatch = plan.files.contains { $0.path == BundleLayout.patch }

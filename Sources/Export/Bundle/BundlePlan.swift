@@ -32,15 +32,20 @@ package struct BundlePlan {
     let anonymizer: Anonymizer?
     /// Digests of weights that must not leave: whatever else holds the same bytes stays too.
     private var forbidden: Set<String> = []
+    /// Digests of inputs that nothing forbids and nobody has any more.
+    private var lost: Set<String> = []
 
     /// - Parameters:
     ///   - sourceFiles: The tree that ran, as paths with the files that hold them.
-    ///   - extra: Files that others made for the bundle: the report, the rows as SQLite.
+    ///   - patch: What differed from the commit, as a unified diff.
+    ///   - scratch: A folder for files that exist until the archive is written.
+    ///   - ledgerRoot: The folder that holds the ledger, where it is another than the store's.
     package init(
         _ facts: RunFacts, store: RunStore, sourceFiles: [(path: String, file: String)],
-        patch: String? = nil, options: BundleOptions, scratch: String
+        patch: String? = nil, options: BundleOptions, scratch: String, ledgerRoot: String? = nil
     ) throws {
-        let anonymizer = options.isAnonymous ? Anonymizer(facts, root: store.root) : nil
+        let roots = [store.root, ledgerRoot].compactMap { $0 }
+        let anonymizer = options.isAnonymous ? Anonymizer(facts, roots: roots) : nil
         self.anonymizer = anonymizer
         run = anonymizer?.scrubbed(facts) ?? facts
         self.options = options
@@ -52,7 +57,7 @@ package struct BundlePlan {
                 about: "the study as it was compiled and run: Markdown with Swift cells",
                 mediaType: "text/markdown", role: .study))
         addArtifacts(store, anonymizer)
-        addInputs(store, anonymizer)
+        try addInputs(store, sourceFiles)
         try addSource(sourceFiles, patch)
         try addDocuments(scratch: scratch)
         if let anonymizer { files = try files.map { try anonymizer.scrubbed($0, notes: &notes) } }
@@ -107,7 +112,11 @@ package struct BundlePlan {
         }
     }
 
-    private mutating func addInputs(_ store: RunStore, _ anonymizer: Anonymizer?) {
+    private mutating func addInputs(
+        _ store: RunStore, _ sourceFiles: [(path: String, file: String)]
+    ) throws {
+        let tree = Dictionary(sourceFiles.map { ($0.path, $0.file) }) { first, _ in first }
+        var room = Self.sourceInMemory
         var seen: Set<String> = []
         for (index, input) in run.inputs.enumerated() {
             for member in input.files {
@@ -125,13 +134,16 @@ package struct BundlePlan {
                             url: input.url))
                     continue
                 }
-                guard let source = store.source(member, below: input.path) else {
+                let source = try Self.source(of: member, below: input.path, store, tree, &room)
+                guard let source else {
                     withheld.append(
                         Withheld(
                             path: path, sha256: member.sha256, size: member.size,
                             reason: "it is neither in the ledger nor where it was read",
                             url: input.url))
-                    notes.append("\(input.path) is not there any more: only its hash leaves.")
+                    lost.insert(member.sha256)
+                    let note = "\(input.path) is not there any more: only its hash leaves."
+                    if !notes.contains(note) { notes.append(note) }
                     continue
                 }
                 var file = PayloadFile(
@@ -146,6 +158,29 @@ package struct BundlePlan {
         }
     }
 
+    /// An input's bytes: the ledger's object; the same place in the tree that ran, since the file may have changed
+    /// there; or the file itself, whose digest is checked when it is read.
+    /// - Parameter room: How many bytes may still be kept, so that the tree's files are read once.
+    private static func source(
+        of member: RunFacts.Member, below path: String, _ store: RunStore,
+        _ tree: [String: String], _ room: inout Int64
+    ) throws -> ByteSource? {
+        let place = member.path.isEmpty ? path : path + "/" + member.path
+        let file = tree[place].flatMap { size($0) == member.size ? $0 : nil }
+        if !store.objects.contains(member.sha256), let file, member.size <= room {
+            let source = ByteSource.bytes(
+                try ByteSource.file(file, size: member.size).contents())
+            if try source.sha256() == member.sha256 {
+                room -= member.size
+                return source
+            }
+        }
+        if let source = store.source(member, below: path) { return source }
+        guard let file else { return nil }
+        let source = ByteSource.file(file, size: member.size)
+        return try source.sha256() == member.sha256 ? source : nil
+    }
+
     /// How much of the source is kept in memory between planning and writing, in bytes. What goes beyond is read
     /// once more for the Git bundle.
     private static let sourceInMemory: Int64 = 16 << 20
@@ -154,7 +189,8 @@ package struct BundlePlan {
     private mutating func addSource(
         _ sourceFiles: [(path: String, file: String)], _ patch: String?
     ) throws {
-        let held = Set(withheld.map(\.sha256))
+        // What was merely not found again is no secret.
+        let held = Set(withheld.map(\.sha256)).subtracting(lost)
         // Of large files only one as long as one of these can be one of them; a size may be unknown.
         let sizes = Set(withheld.map(\.size))
         let isAnySize = sizes.contains { $0 < 0 }
@@ -281,7 +317,10 @@ package struct BundlePlan {
         if withheld.isEmpty {
             lines.append("withheld: nothing")
         } else {
-            lines.append("withheld: \(withheld.count) files; their SHA-256 leave in release.json")
+            lines.append(
+                withheld.count == 1
+                    ? "withheld: 1 file; its SHA-256 leaves in release.json"
+                    : "withheld: \(withheld.count) files; their SHA-256 leave in release.json")
             for (reason, items) in Dictionary(grouping: withheld, by: \.reason).sorted(by: {
                 $0.key < $1.key
             }) {

@@ -27,7 +27,8 @@ package struct NotebookExport {
                 .usage, "Run \(facts.id) is still going on.", where: facts.study,
                 mend: "wait for its end, or stop it with Ctrl-C")
         }
-        run = options.isAnonymous ? Anonymizer(facts, root: root).scrubbed(facts) : facts
+        let roots = [Ledger.sourceRoot(of: try ledger.run(name), ledgerRoot: root), root]
+        run = options.isAnonymous ? Anonymizer(facts, roots: roots).scrubbed(facts) : facts
         policy = try ReleasePolicy(facts)
         // Jupyter puts pictures into its own page, whose colours are not the reader's system's.
         pictures = Drawings(of: run).pictures.mapValues {
