@@ -22,10 +22,12 @@ package struct Variable {
     }
 
     package var needsGradient: Bool { slot != nil }
-    /// Where its gradient collects, without the value: for an operator that needs that no more, or makes it again.
+    private static let nothing = Tensor(uninitialized: [0])
+
+    /// Where its gradient collects, without the value: what an operator keeps of an input that it needs no more, or
+    /// makes again. A closure that captured the variable itself would hold memory that nobody counts.
     var withoutValue: Variable {
-        let nothing = Tensor(uninitialized: [0])
-        return slot.map { Variable(nothing, slot: $0) } ?? Variable(constant: nothing)
+        slot.map { Variable(Self.nothing, slot: $0) } ?? Variable(constant: Self.nothing)
     }
     /// How an operator keeps its input for the way back.
     var kept: () -> Tensor {
@@ -43,19 +45,68 @@ package final class Tape {
     /// Whether operators are recorded; a tape that does not record only computes.
     package let isRecording: Bool
     package let parameters: ParameterGradients
-    private var steps: [(slot: Int, run: (Tensor, Tape) -> Void)] = []
+    private var steps: [(slot: Int, run: (Tensor, Tape) -> Void, kept: [Counted])] = []
     private var gradients: [Tensor?] = []
-    /// Bytes of activations that the recorded operators keep, each storage counted once.
+    /// A storage that a step was the first to keep. Not held here: the count must not make itself true.
+    private typealias Counted = (storage: ObjectIdentifier, bytes: Int)
+    /// Bytes of activations that the recorded operators keep, each storage counted once; what the way back has released
+    /// is not among them. Gradients of values are not activations.
     package private(set) var activationBytes = 0
-    /// The largest `activationBytes` of this tape and those that ran inside it.
-    package var peakActivationBytes = 0
+    /// The most that ``activationBytes`` of this tape and of those inside it have been together.
+    package private(set) var peakActivationBytes = 0
     private var counted: Set<ObjectIdentifier> = []
+    /// The gradient that an operator on the way back has in hand.
+    private var inHand: Tensor?
+    /// The tape on whose way back this one runs.
+    private let outer: Tape?
+    /// Called on the way back before each operator's gradient is computed, on the innermost tape; for tests that hold
+    /// the count against memory.
+    package var onStep: ((Tape) -> Void)?
 
     package init(
         recording: Bool, parameters: ParameterGradients = ParameterGradients(trainable: [])
     ) {
         isRecording = recording
         self.parameters = parameters
+        outer = nil
+    }
+
+    /// A recording tape on the way back of another.
+    private init(inside outer: Tape) {
+        isRecording = true
+        parameters = outer.parameters
+        self.outer = outer
+        onStep = outer.onStep
+    }
+
+    /// ``activationBytes`` of this tape and of those that it runs inside.
+    package var heldActivationBytes: Int {
+        activationBytes + (outer?.heldActivationBytes ?? 0)
+    }
+
+    /// Bytes of the values' gradients that this tape and those outside it hold, each storage counted once.
+    package var gradientBytes: Int {
+        var seen: Set<ObjectIdentifier> = []
+        var bytes = 0
+        var tape: Tape? = self
+        while let each = tape {
+            for case let gradient? in each.gradients + [each.inHand]
+            where seen.insert(ObjectIdentifier(gradient.storage)).inserted {
+                bytes += gradient.storage.byteCount
+            }
+            tape = each.outer
+        }
+        return bytes
+    }
+
+    /// Whether a storage is counted here or further out.
+    private func counts(_ storage: ObjectIdentifier) -> Bool {
+        counted.contains(storage) || outer?.counts(storage) == true
+    }
+
+    private func notePeak(_ bytes: Int) {
+        peakActivationBytes = max(peakActivationBytes, bytes)
+        outer?.notePeak(bytes)
     }
 
     /// A value whose gradient is wanted although no operator made it.
@@ -69,19 +120,22 @@ package final class Tape {
     /// Records an operator.
     /// - Parameters:
     ///   - needsGradient: whether any input or parameter of it needs one; otherwise nothing is kept.
-    ///   - keeping: the tensors that `backward` holds, for counting memory.
+    ///   - keeping: every tensor that `backward` holds besides weights and tables, for counting memory.
     ///   - backward: receives the gradient of `output` and adds to those of the inputs.
     package func record(
         _ output: Tensor, needsGradient: Bool, keeping: [Tensor],
         backward: @escaping (Tensor, Tape) -> Void
     ) -> Variable {
         guard isRecording, needsGradient else { return Variable(constant: output) }
-        for tensor in keeping where counted.insert(ObjectIdentifier(tensor.storage)).inserted {
-            activationBytes += tensor.storage.byteCount
+        var kept: [Counted] = []
+        for storage in keeping.map(\.storage) where !counts(ObjectIdentifier(storage)) {
+            counted.insert(ObjectIdentifier(storage))
+            kept.append((ObjectIdentifier(storage), storage.byteCount))
+            activationBytes += storage.byteCount
         }
-        peakActivationBytes = max(peakActivationBytes, activationBytes)
+        notePeak(heldActivationBytes)
         let variable = fresh(output)
-        steps.append((variable.slot!, backward))
+        steps.append((variable.slot!, backward, kept))
         return variable
     }
 
@@ -119,12 +173,18 @@ package final class Tape {
     /// Runs every recorded operator's gradient, last first, releasing what each kept.
     package func backward() {
         while let step = steps.popLast() {
-            guard let gradient = gradients[step.slot] else { continue }
-            gradients[step.slot] = nil
-            step.run(gradient, self)
+            onStep?(self)
+            if let gradient = gradients[step.slot] {
+                (gradients[step.slot], inHand) = (nil, gradient)
+                step.run(gradient, self)
+                inHand = nil
+            }
+            // The step that counted a storage is the first that kept it: no earlier one holds it.
+            for (storage, bytes) in step.kept {
+                counted.remove(storage)
+                activationBytes -= bytes
+            }
         }
-        counted = []
-        activationBytes = 0
     }
 
     /// The gradient that collected in a leaf.
@@ -139,17 +199,13 @@ package final class Tape {
     ) -> Variable {
         let quiet = Tape(recording: false, parameters: parameters)
         let output = body(quiet, Variable(constant: input.value)).value
-        let value = input.value
-        return record(output, needsGradient: needsGradient, keeping: [value]) {
-            [self] gradient, tape in
-            let inner = Tape(recording: true, parameters: parameters)
-            let x = input.needsGradient ? inner.leaf(value) : Variable(constant: value)
-            let y = body(inner, x)
-            peakActivationBytes = max(
-                peakActivationBytes, activationBytes + inner.peakActivationBytes)
-            inner.seed(y, gradient: gradient)
+        let (value, source) = (input.value, input.withoutValue)
+        return record(output, needsGradient: needsGradient, keeping: [value]) { gradient, tape in
+            let inner = Tape(inside: tape)
+            let x = source.needsGradient ? inner.leaf(value) : Variable(constant: value)
+            inner.seed(body(inner, x).withoutValue, gradient: gradient)
             inner.backward()
-            if let dx = inner.gradient(of: x) { tape.add(dx, to: input) }
+            if let dx = inner.gradient(of: x) { tape.add(dx, to: source) }
         }
     }
 }

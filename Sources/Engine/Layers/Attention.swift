@@ -73,7 +73,7 @@ package struct Attention {
             (a.o, a.statistics) = (o.freshFloats, statistics.freshFloats)
             ek_attention(&a)
         }
-        let original = qkv.value
+        let (original, source) = (qkv.value, qkv.withoutValue)
         let trains = [queryNorm, keyNorm].contains {
             $0.map { tape.parameters.contains($0.name) } ?? false
         }
@@ -96,7 +96,7 @@ package struct Attention {
                     keyNorm!, gradient, original, inverses.1, head: headCount,
                     heads: keyValueHeadCount, tape)
             }
-            tape.add(gradient, to: qkv)
+            tape.add(gradient, to: source)
         }
     }
 

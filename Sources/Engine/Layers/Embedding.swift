@@ -98,9 +98,10 @@ package func chosenRows(_ x: Variable, _ rows: [Int32], on tape: Tape) -> Variab
     let (all, dim) = (x.value.shape[0], x.value.shape[1])
     let y = Tensor(uninitialized: [rows.count, dim])
     ek_gather_rows(y.freshFloats, x.value.floats, rows, rows.count, dim)
+    let source = x.withoutValue
     return tape.record(y, needsGradient: x.needsGradient, keeping: []) { dy, tape in
         let dx = Tensor(zeros: [all, dim])
         ek_scatter_rows(dx.freshFloats, dy.floats, rows, rows.count, dim)
-        tape.add(dx, to: x)
+        tape.add(dx, to: source)
     }
 }

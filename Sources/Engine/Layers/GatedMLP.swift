@@ -14,7 +14,7 @@ public enum GatedActivation: Sendable, Hashable, Codable {
     /// - Returns: `[rows, dim]`.
     package func callAsFunction(_ gateUp: Variable, on tape: Tape) -> Variable {
         let (rows, dim) = (gateUp.value.shape[0], gateUp.value.shape[1] / 2)
-        let value = gateUp.value
+        let (value, source) = (gateUp.value, gateUp.withoutValue)
         @Sendable func compute(_ gateUp: Tensor) -> Tensor {
             let y = Tensor(uninitialized: [rows, dim])
             var a = arguments(gateUp)
@@ -29,7 +29,7 @@ public enum GatedActivation: Sendable, Hashable, Codable {
             var a = arguments(value)
             (a.dy, a.dgu) = (dy.floats, gradient.freshFloats)
             ek_glu_backward(&a)
-            tape.add(gradient, to: gateUp)
+            tape.add(gradient, to: source)
         }
         // The down projection's input again, on the way back: cheaper than keeping it.
         if result.needsGradient { result.recompute = { compute(value) } }
@@ -48,10 +48,11 @@ public enum GatedActivation: Sendable, Hashable, Codable {
 package func residual(_ a: Variable, _ b: Variable, on tape: Tape) -> Variable {
     precondition(a.value.shape == b.value.shape, "residual: \(a.value.shape) + \(b.value.shape)")
     ek_nn_add(b.value.freshFloats, a.value.floats, b.value.floats, a.value.count)
+    let (first, second) = (a.withoutValue, b.withoutValue)
     return tape.record(
         b.value, needsGradient: a.needsGradient || b.needsGradient, keeping: []
     ) { gradient, tape in
-        tape.add(gradient, to: b)
-        tape.add(gradient, to: a)
+        tape.add(gradient, to: second)
+        tape.add(gradient, to: first)
     }
 }

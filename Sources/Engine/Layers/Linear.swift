@@ -110,7 +110,7 @@ package struct LinearGroup {
         let trainsUpdate = layers.contains { tape.parameters.contains($0.aName) }
         // x is needed again only where some parameter here is trained.
         let keeps = trains || trainsUpdate
-        let kept = x.kept
+        let kept = keeps ? x.kept : nil
         var tensors = updates.map { $0.kept } ?? []
         if keeps, x.recompute == nil { tensors.append(x.value) }
         // Holding x itself would hold what `kept` makes again.
@@ -118,7 +118,7 @@ package struct LinearGroup {
         return tape.record(
             y, needsGradient: x.needsGradient || keeps, keeping: tensors
         ) { [self] dy, tape in
-            let input = keeps ? kept() : nil
+            let input = kept?()
             if trains, let input { addWeightGradients(dy, input, tape) }
             let slopes = updates?.backward(dy, x: input, tape)
             guard source.needsGradient else { return }
@@ -181,7 +181,10 @@ private struct Updates {
     var stacked: Tensor
     /// `scale · x Aᵀ`, `[rows, Σ rank]`.
     var hidden: Tensor
-    var kept: [Tensor] { [hidden] + parts.flatMap { [$0.mask, $0.dropped].compactMap { $0 } } }
+    /// What the way back needs and no weight holds.
+    var kept: [Tensor] {
+        [stacked, hidden] + parts.flatMap { [$0.mask, $0.dropped].compactMap { $0 } }
+    }
 
     init?(_ layers: [Linear], x: Tensor, dropout: UpdateDropout?, y: Tensor) {
         var column = 0

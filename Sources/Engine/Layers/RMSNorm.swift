@@ -26,7 +26,7 @@ package struct RMSNorm {
             x.value.shape[1] == dim, "RMSNorm \(name): \(x.value.shape) rows for \(dim) weights")
         let y = Tensor(uninitialized: [rows, dim]), inverse = Tensor(uninitialized: [rows])
         normalize(x.value, to: y, inverse: inverse)
-        let input = x.value
+        let (input, source) = (x.value, x.withoutValue)
         var result = tape.record(
             y, needsGradient: x.needsGradient || tape.parameters.contains(name),
             keeping: [input, inverse]
@@ -40,7 +40,7 @@ package struct RMSNorm {
                 weightOnly.dw = dw
                 ek_rmsnorm_backward(&weightOnly)
             }
-            tape.accumulate(into: x, shape: [rows, dim]) { dx, accumulates in
+            tape.accumulate(into: source, shape: [rows, dim]) { dx, accumulates in
                 (a.dx, a.dxStride, a.accumulates) = (dx, dim, accumulates)
                 ek_rmsnorm_backward(&a)
             }

@@ -87,12 +87,13 @@ public struct ActivationEdit: Sendable, Codable {
         let chosen = rows.positions.indices.filter { positions.contains(Int(rows.positions[$0])) }
         let y = Tensor(uninitialized: x.value.shape)
         y.freshFloats.update(from: x.value.floats, count: y.count)
+        let source = x.withoutValue
         switch change {
         case .add(let vector, let scale):
             let vector = vector.asFloats
             for row in chosen { Self.add(vector, times: scale, to: y, row: row) }
             return tape.record(y, needsGradient: x.needsGradient, keeping: []) { dy, tape in
-                tape.add(dy, to: x)
+                tape.add(dy, to: source)
             }
         case .replace(let vector):
             let vector = vector.asFloats
@@ -105,17 +106,18 @@ public struct ActivationEdit: Sendable, Codable {
                 for row in chosen {
                     (dx.freshFloats + row * hidden).update(repeating: 0, count: hidden)
                 }
-                tape.add(dx, to: x)
+                tape.add(dx, to: source)
             }
         case .remove(let vector, let strength):
             let direction = Self.unit(vector.asFloats)
             Self.remove(direction, strength, from: y, rows: chosen)
-            return tape.record(y, needsGradient: x.needsGradient, keeping: []) { dy, tape in
+            return tape.record(y, needsGradient: x.needsGradient, keeping: [direction]) {
+                dy, tape in
                 // The projection is symmetric: the gradient loses the same part.
                 let dx = Tensor(uninitialized: dy.shape)
                 dx.freshFloats.update(from: dy.floats, count: dy.count)
                 Self.remove(direction, strength, from: dx, rows: chosen)
-                tape.add(dx, to: x)
+                tape.add(dx, to: source)
             }
         }
     }

@@ -12,6 +12,8 @@ public struct TensorMemory: Sendable, Hashable {
     public var peakBytes: Int
     /// Bytes kept for the next tensors.
     public var cachedBytes: Int
+    /// Bytes of the elements that tensors hold now: ``liveBytes`` without what blocks are rounded up by.
+    package var elementBytes = 0
 
     public static var current: TensorMemory { allocator.withLock { $0.memory } }
 
@@ -58,6 +60,7 @@ private struct TensorAllocator {
     mutating func allocate(_ byteCount: Int) -> UnsafeMutableRawPointer {
         let size = Self.rounded(byteCount)
         memory.liveBytes += size
+        memory.elementBytes += byteCount
         memory.peakBytes = Swift.max(memory.peakBytes, memory.liveBytes)
         if let address = free[size]?.popLast() {
             memory.cachedBytes -= size
@@ -74,6 +77,7 @@ private struct TensorAllocator {
     mutating func release(_ base: UnsafeMutableRawPointer, _ byteCount: Int) {
         let size = Self.rounded(byteCount)
         memory.liveBytes -= size
+        memory.elementBytes -= byteCount
         if size < Self.smallestKept || memory.cachedBytes + size > Self.mostKept {
             ek_release(base, size)
             return
