@@ -269,6 +269,21 @@ EK_INLINE void EK(lox_low_rank)(
     *high = b;
 }
 
+/// The same as the published code has it: numbers that f32 holds, and an f32 chain.
+EK_INLINE vf EK(lox_low_rank_narrow)(
+    int64_t rank, const double *us, const double *vt, int64_t columns, int64_t count
+) {
+    vf sum = {0};
+    for (int64_t i = 0; i < rank; i++) {
+        double part[16] = {0};
+        const double *v = vt + i * columns;
+        if (count < 16) v = memcpy(part, v, (size_t)count * sizeof(double));
+        sum = vf_fma(
+            vf_set((float)us[i]), vf_from_vd(EK(lox_load8)(v), EK(lox_load8)(v + 8)), sum);
+    }
+    return sum;
+}
+
 void EK(lox_extrapolate_rows)(
     const ek_lox_delta *d, int64_t row0, int64_t row1, int64_t rank, const double *us,
     const double *vt, double coefficient, int32_t rounding, int32_t out_type, void *out,
@@ -290,15 +305,15 @@ void EK(lox_extrapolate_rows)(
                     result = vf_from_vd(
                         vd_fma(wide, vd_low(x), vd_low(w)), vd_fma(wide, vd_high(x), vd_high(w)));
                 }
+            } else if (rounding == EK_LOX_PUBLISHED) {
+                result = w
+                    + EK(lox_low_rank_narrow)(rank, us + r * rank, vt + c, d->columns, count)
+                        * small;
             } else {
                 vd low, high;
                 EK(lox_low_rank)(rank, us + r * rank, vt + c, d->columns, count, &low, &high);
-                if (rounding == EK_LOX_PUBLISHED) {
-                    result = w + vf_from_vd(low, high) * small;
-                } else {
-                    result = vf_from_vd(
-                        vd_fma(wide, low, vd_low(w)), vd_fma(wide, high, vd_high(w)));
-                }
+                result = vf_from_vd(
+                    vd_fma(wide, low, vd_low(w)), vd_fma(wide, high, vd_high(w)));
             }
             EK(lox_notice)(&watch, result);
             EK(lox_put)(result, out, at, out_type, count);

@@ -103,14 +103,26 @@ public struct LowRankDelta: Sendable {
     }
 
     /// `u · diag(s)` `[output, rank]` and `vᵀ` `[rank, input]` in f64, as the kernels take them.
-    func factors() -> (us: [Double], vt: [Double]) {
+    /// - Parameter narrow: u, s, v and the product u s each rounded to f32, as where all of it is computed in f32.
+    func factors(narrow: Bool) -> (us: [Double], vt: [Double]) {
+        if narrow {
+            let (s, v) = (singularValues.map(Float.init), right.map { Double(Float($0)) })
+            return (
+                left.indices.map { Double(Float(left[$0]) * s[$0 % rank]) }, transposed(v)
+            )
+        }
         var us = left
         for i in us.indices { us[i] *= singularValues[i % rank] }
+        return (us, transposed(right))
+    }
+
+    /// `[input, rank]` as `[rank, input]`.
+    private func transposed(_ right: [Double]) -> [Double] {
         var vt = [Double](repeating: 0, count: right.count)
         for c in 0..<shape[1] {
             for i in 0..<rank { vt[i * shape[1] + c] = right[c * rank + i] }
         }
-        return (us, vt)
+        return vt
     }
 }
 

@@ -73,7 +73,8 @@ void ek_lox_qr(int64_t rows, int64_t width, double *_Nonnull w, double *_Nonnull
 enum {
     /// One f64 sum, then f32, then the stored type.
     EK_LOX_ONCE = 0,
-    /// As the published code: f32 product, f32 sum, bf16; with rank 0, bf16 product, bf16 sum.
+    /// As the published code: u diag(s) vᵀ a chain of f32 multiply-adds, times the coefficient in f32, f32 sum,
+    /// bf16; with rank 0, bf16 product, bf16 sum. `us` and `vt` then hold numbers that f32 holds.
     EK_LOX_PUBLISHED = 1,
 };
 /// The extrapolated weight, in `out_type`: aligned + coefficient · u diag(s) vᵀ, where `us` is
