@@ -98,6 +98,11 @@ public func trainDPO(
     }
     let references = reference.scores(
         of: pairs.flatMap { [($0.prompt, $0.chosen), ($0.prompt, $0.rejected)] })
+    if references.contains(where: { !$0.logProbability.isFinite }) {
+        throw TrainingError(
+            .nonFiniteLoss,
+            tensor: "the reference's " + (reference.firstNonFiniteTensor() ?? "log-probabilities"))
+    }
     var run = try TrainingRun(
         &model, rowCount: pairs.count, kind: "preference \(preference.outline)",
         optimizer: optimizer, options: options, random: &random)
@@ -176,6 +181,7 @@ extension Transformer {
             let h =
                 (sums[chosen] - reference.chosen) * scales[0]
                 - (sums[rejected] - reference.rejected) * scales[1]
+            guard h.isFinite else { throw nonFinite(batch, rope, model, step: step) }
             let (loss, slope) = options.loss.value(h, beta: options.beta)
             terms.losses.append(loss)
             terms.loss += loss / pairCount - options.likelihoodWeight * sums[chosen] / chosenTokens

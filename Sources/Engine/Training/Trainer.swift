@@ -83,6 +83,8 @@ extension LanguageModel {
             if !module.a.isFinite { return LoRAModule.aName(path) }
             if !module.b.isFinite { return LoRAModule.bName(path) }
         }
+        for (name, module) in (adapter?.savedModules ?? [:]).sorted(by: { $0.key < $1.key })
+        where !module.isFinite { return name }
         return nil
     }
 }
