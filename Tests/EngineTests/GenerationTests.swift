@@ -128,3 +128,28 @@ import Testing
         }
     }
 }
+
+@Suite(.serialized) struct `Generation on any kernel` {
+    /// The cache, soft caps, windows, query norms, half-precision embeddings and the draw: all that training does not use.
+    @Test(arguments: ["llama-gqa-rope", "mistral-swa", "gemma2", "gemma3"], [DType.f32, .bf16])
+    func `and thread count gives the same logits and the same text`(name: String, dtype: DType)
+        throws
+    {
+        let model = try LanguageModel(fixture("models/\(name)")).converted(to: dtype)
+        let options = GenerationOptions(
+            maximumNewTokens: 8, temperature: 0.9, topK: 60, topP: 0.97, stopsAtEndOfText: false)
+        // Longer than the windows, and rows enough for every way that a product has.
+        let prompts: [[Int32]] = [
+            [1, 5, 9], (0..<21).map { Int32(7 + 3 * $0) }, [1, 33], (0..<13).map { Int32(2 + $0) },
+        ]
+        var expected: (texts: [[Int32]], logits: [UInt32])?
+        onEveryKernel { setting in
+            var random = RandomStream(seed: 3, name: "sampling")
+            // Without stop strings there is nothing to throw.
+            let texts = try! model.generate(prompts, options, using: &random)
+            let found = (texts, bits(model.logits(prompts)))
+            if expected == nil { expected = found }
+            #expect(found.0 == expected!.texts && found.1 == expected!.logits, "\(setting)")
+        }
+    }
+}

@@ -259,6 +259,8 @@ struct FunctionCase: Sendable, CustomTestStringConvertible {
             var drawn = Tensor(zeros: [count])
             drawn.withUnsafeMutableFloats { normals.fillNormal($0) }
             results["normals"] = bits(drawn)
+            drawn.withUnsafeMutableFloats { normals.fillUniform($0) }
+            results["uniforms"] = bits(drawn)
             if count > 0, count % 4 == 0 {
                 results["transposed"] = bits(x.reshaped([4, count / 4]).transposed())
             }
