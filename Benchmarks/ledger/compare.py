@@ -160,10 +160,12 @@ def start(work):
     tree = work / "tree"
     tree.mkdir()
     repository(tree, 50_000)
-    drill("open", tree)
+    drill("open", tree)  # makes the ledger
+    time.sleep(2.5)
+    drill("open", tree)  # lists folders that are old enough to be remembered
     starts = [drill("open", tree) for _ in range(ROUNDS)]
     table("start-up of a run, 50,000 tracked files", "ms", [
-        ("open + code identity + begin", [s["open_ms"] + s["capture_ms"] + s["begin_ms"] for s in starts]),
+        ("the ledger opened and what ran found out at once, the run begun", [s["start_ms"] for s in starts]),
         ("code identity alone", [s["capture_ms"] for s in starts])])
     small = work / "small"
     small.mkdir()

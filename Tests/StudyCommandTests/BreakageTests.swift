@@ -257,6 +257,32 @@ private func isGone(_ id: Int32) -> Bool {
             FileManager.default.contents(atPath: folder.path + "/beside.txt") == Data("kept".utf8))
     }
 
+    @Test func `doctor names a bad page, and --repair makes a ledger that goes on`() throws {
+        let folder = try TemporaryFolder("bad page")
+        let cell = "for step in 0..<20_000 { Run.current.record(\"loss\", 0.1, step: step) }"
+        try folder.write("```swift\n\(cell)\n```\n", to: "study.md")
+        for _ in 0..<3 {
+            #expect(try StudyProcess(["run", "study.md"], in: folder.path).status == 0)
+        }
+        let path = folder.path + "/.study/ledger.sqlite"
+        // What is in the log goes into the file with the last connection.
+        _ = try StudyProcess(["list"], in: folder.path)
+        let file = try FileHandle(forUpdating: URL(fileURLWithPath: path))
+        try file.seek(toOffset: (file.seekToEnd() / 4096 - 20) * 4096)
+        try file.write(contentsOf: Data(repeating: 0xA5, count: 4096))
+        try file.close()
+
+        let sick = try StudyProcess(["doctor"], in: folder.path)
+        #expect(sick.status == 1 && sick.output.contains("✗ ledger"), "\(sick.output)")
+        #expect(sick.output.contains("mend: study doctor --repair"))
+        let repair = try StudyProcess(["doctor", "--repair"], in: folder.path)
+        #expect(repair.status == 0 && repair.output.contains("rows of 3 runs"), "\(repair.errors)")
+        #expect(repair.output.contains("the damaged ledger lies at "))
+        #expect(repair.output.contains(": its seal no longer holds"), "\(repair.output)")
+        #expect(try StudyProcess(["run", "study.md"], in: folder.path).status == 0)
+        #expect(try Ledger.openForReading(folder.path).list().total == 4)
+    }
+
     @Test func `a cell that deletes the ledger is told so, and nothing else is lost`() throws {
         let (run, folder) = try run(
             """

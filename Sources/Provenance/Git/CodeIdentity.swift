@@ -58,7 +58,8 @@ package struct CodeIdentity: Sendable, Hashable {
     ///
     /// Where the tree differs from the commit this writes blobs, trees and one commit into the object
     /// database. Index, branch, stash and reflog stay as they are; ``Ledger/begin(_:)`` makes the
-    /// reference `refs/study/runs/ID`.
+    /// reference `refs/study/runs/ID`. Where the repository has a `.study`, it keeps there which folders need no
+    /// listing next time (``FolderListings``).
     /// - Throws: ``ProvenanceError`` with reason `.git`.
     package static func capture(
         at path: String, sizeCap: Int64 = CodeIdentity.sizeCap,
@@ -73,7 +74,13 @@ package struct CodeIdentity: Sendable, Hashable {
             identity.branch = repository.branch()
             identity.remote = repository.remote()
             var budget = sizeCap
-            try Snapshot.take(of: repository, into: &identity, budget: &budget, message: message)
+            let own = repository.root + "/.study"
+            let listings = FolderListings(
+                access(own, W_OK) == 0 ? own + "/cache/folders" : nil)
+            try Snapshot.take(
+                of: repository, into: &identity, listings: listings, budget: &budget,
+                message: message)
+            listings.save()
             return identity
         } catch let error as GitError {
             throw ProvenanceError(

@@ -7,23 +7,27 @@ internal import Foundation
 enum Snapshot {
     /// Fills in what differs and, where something does, writes a commit that holds it. The index is
     /// read and not written back.
-    /// - Parameter budget: How many bytes may still be stored; lowered by what is.
+    /// - Parameters:
+    ///   - listings: What is known of the folders from earlier runs.
+    ///   - budget: How many bytes may still be stored; lowered by what is.
     static func take(
-        of repository: Repository, into identity: inout CodeIdentity, budget: inout Int64,
-        message: String
+        of repository: Repository, into identity: inout CodeIdentity, listings: FolderListings,
+        budget: inout Int64, message: String
     ) throws {
         let base: OpaquePointer? = try identity.commit.map { try repository.tree(of: $0) }
         defer { base.map { git_tree_free($0) } }
         var updates = TreeUpdates()
         let start: OpaquePointer?
-        if let staged = try scan(repository, base: base, to: &updates, &identity, &budget) {
+        if let staged = try scan(
+            repository, base: base, listings, to: &updates, &identity, &budget)
+        {
             start = staged
         } else {
             updates = TreeUpdates()
             identity.changes = []
             identity.omissions = []
             identity.nested = []
-            try compare(repository, base: base, to: &updates, &identity, &budget)
+            try compare(repository, base: base, listings, to: &updates, &identity, &budget)
             start = base
         }
         defer { if start != base { git_tree_free(start) } }
@@ -41,11 +45,11 @@ enum Snapshot {
     /// The quick way: ``WorktreeScan`` against the index, and the index's tree against HEAD's.
     /// - Returns: The index's tree, which the updates belong to; nil where only libgit2 can judge.
     private static func scan(
-        _ repository: Repository, base: OpaquePointer?, to updates: inout TreeUpdates,
-        _ identity: inout CodeIdentity, _ budget: inout Int64
+        _ repository: Repository, base: OpaquePointer?, _ listings: FolderListings,
+        to updates: inout TreeUpdates, _ identity: inout CodeIdentity, _ budget: inout Int64
     ) throws -> OpaquePointer? {
         guard let path = repository.indexPath, let file = IndexFile(path) else { return nil }
-        let scan = WorktreeScan(of: repository, index: file)
+        let scan = WorktreeScan(of: repository.root, index: file, listings: listings)
         if scan.isClean, let base, file.tree == git_tree_id(base).pointee.bytes {
             var same: OpaquePointer?
             try git("git_tree_dup", git_tree_dup(&same, base))
@@ -79,8 +83,8 @@ enum Snapshot {
             for path in scan.submodules.sorted() {
                 let entry = git_index_get_bypath(index, path, 0)
                 try addSubmodule(
-                    path, recorded: entry?.pointee.id.text, of: repository, to: &updates, &identity,
-                    &budget)
+                    path, recorded: entry?.pointee.id.text, of: repository, listings, to: &updates,
+                    &identity, &budget)
             }
             for path in scan.untracked.sorted() {
                 try addUntracked(path, of: repository, to: &updates, &identity, &budget)
@@ -143,8 +147,8 @@ enum Snapshot {
 
     /// The general way: HEAD's tree against the files through the index, all by libgit2.
     private static func compare(
-        _ repository: Repository, base: OpaquePointer?, to updates: inout TreeUpdates,
-        _ identity: inout CodeIdentity, _ budget: inout Int64
+        _ repository: Repository, base: OpaquePointer?, _ listings: FolderListings,
+        to updates: inout TreeUpdates, _ identity: inout CodeIdentity, _ budget: inout Int64
     ) throws {
         var options = git_diff_options()
         git_diff_options_init(&options, UInt32(GIT_DIFF_OPTIONS_VERSION))
@@ -156,16 +160,23 @@ enum Snapshot {
             "git_diff_tree_to_workdir_with_index",
             git_diff_tree_to_workdir_with_index(&difference, repository.handle, base, &options))
         defer { git_diff_free(difference) }
+        var index: OpaquePointer?
+        try git("git_repository_index", git_repository_index(&index, repository.handle))
+        defer { git_index_free(index) }
         for place in 0..<git_diff_num_deltas(difference) {
             guard let delta = git_diff_get_delta(difference, place)?.pointee else { continue }
             let file = delta.status == GIT_DELTA_DELETED ? delta.old_file : delta.new_file
             let path = String(cString: file.path)
             if delta.status == GIT_DELTA_DELETED {
+                // Left out by a sparse checkout, which libgit2 takes for deleted.
+                let entry = git_index_get_bypath(index, path, 0)?.pointee
+                let skips = UInt16(GIT_INDEX_ENTRY_SKIP_WORKTREE.rawValue)
+                if let entry, entry.flags_extended & skips != 0 { continue }
                 identity.changes.append(.init(path: path, kind: .deleted))
                 updates.removals.append(path)
             } else if UInt32(file.mode) == GIT_FILEMODE_COMMIT.rawValue {
                 try addSubmodule(
-                    path, recorded: nil, of: repository, to: &updates, &identity, &budget)
+                    path, recorded: nil, of: repository, listings, to: &updates, &identity, &budget)
             } else if delta.status == GIT_DELTA_UNTRACKED {
                 try addUntracked(path, of: repository, to: &updates, &identity, &budget)
             } else {
@@ -244,8 +255,8 @@ enum Snapshot {
 
     /// A submodule is a commit of its own repository: its head, or a snapshot there when it is dirty.
     private static func addSubmodule(
-        _ path: String, recorded: String?, of repository: Repository, to updates: inout TreeUpdates,
-        _ identity: inout CodeIdentity, _ budget: inout Int64
+        _ path: String, recorded: String?, of repository: Repository, _ listings: FolderListings,
+        to updates: inout TreeUpdates, _ identity: inout CodeIdentity, _ budget: inout Int64
     ) throws {
         let place = repository.root + "/" + path
         // Not checked out: as recorded.
@@ -253,7 +264,9 @@ enum Snapshot {
         else { return }
         var nested = CodeIdentity()
         nested.commit = try inner.head()
-        try take(of: inner, into: &nested, budget: &budget, message: "A submodule's worktree")
+        try take(
+            of: inner, into: &nested, listings: listings, budget: &budget,
+            message: "A submodule's worktree")
         guard let commit = nested.snapshot ?? nested.commit, commit != recorded else { return }
         identity.changes.append(.init(path: path, kind: .submodule))
         identity.changes += nested.changes.map { .init(path: path + "/" + $0.path, kind: $0.kind) }
