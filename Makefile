@@ -31,6 +31,7 @@ test: setup
 
 test-peers: setup
 	@Scripts/build.sh --build-tests
+	@[ -e "$(PEERS)/bin/python" ] || echo "test-peers: torch, transformers and peft go from PyPI into $(PEERS): some minutes, 5 GB"
 	@STUDY_PEERS="$(PEERS)" Scripts/test.sh --filter 'PEFT itself'
 
 format:

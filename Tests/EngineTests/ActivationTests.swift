@@ -89,6 +89,12 @@ import Testing
             ActivationEdit(
                 .add(normal([48], "steer"), scale: 6), at: .block(layer: 1), positions: .from(2)),
             ActivationEdit(.remove(normal([48], "away")), at: .mlp(layer: 2)),
+            // At one position of the prompt each: whoever leaves a site out writes another text.
+            ActivationEdit(
+                .add(normal([48], "first"), scale: 3), at: .embedding, positions: .only([1])),
+            ActivationEdit(
+                .replace(normal([48], "second", scale: 9)), at: .attention(layer: 0),
+                positions: .only([1])),
         ]
         let steered = model.generate(prompts, maximumNewTokens: 10)
         #expect(steered != plain)

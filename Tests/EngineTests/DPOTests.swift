@@ -53,6 +53,28 @@ import Testing
         #expect(try gradientError(optimization.gradients, file) < 1e-4)
     }
 
+    /// IPO's log-probabilities are means over tokens, the others' are sums; the likelihood is the chosen answer's alone.
+    @Test(arguments: [PreferenceLoss.sigmoid(), .ipo, .hinge], [0, 0.5])
+    func `takes answers of unequal length by tokens or whole, as each loss has it`(
+        loss: PreferenceLoss, likelihood: Double
+    ) throws {
+        let (policy, reference) = (tinyModel(), tinyModel(seed: 2))
+        let pair = PreferencePair(prompt: [1, 2], chosen: [3, 4, 5, 6], rejected: [7])
+        func scores(_ model: LanguageModel) -> (chosen: Double, rejected: Double) {
+            let both = model.scores(of: [(pair.prompt, pair.chosen), (pair.prompt, pair.rejected)])
+            return (both[0].logProbability, both[1].logProbability)
+        }
+        let (p, r) = (scores(policy), scores(reference))
+        let h = (p.chosen - r.chosen) / (loss == .ipo ? 4 : 1) - (p.rejected - r.rejected)
+        let expected = loss.value(h, beta: 0.2).loss - likelihood * p.chosen / 4
+        var model = policy
+        var random = RandomStream(seed: 5, name: "run")
+        let summary = try trainDPO(
+            &model, reference: reference, on: [pair], with: AdamW(learningRate: 0),
+            PreferenceOptions(beta: 0.2, loss: loss, likelihoodWeight: likelihood), using: &random)
+        #expect(abs(summary.losses[0] - expected) < 1e-5 * max(1, abs(expected)))
+    }
+
     // By hand, β = 0.5, h = 1: ln(1 + e^-0.5) = 0.474077; 1 − 0.5 = 0.5; (1 − 1)² = 0; h = 3: 2² = 4.
     @Test func `has the losses of the papers`() {
         let sigmoid = PreferenceLoss.sigmoid().value(1, beta: 0.5)

@@ -85,6 +85,16 @@ private func words(_ text: String) -> [UInt32] {
     }
 
     /// Nothing in the engine may draw from anywhere else.
+    /// Of 2³² words, 3 · 2³⁰ numbers: where no word is refused, every third number comes as often as the two others.
+    @Test func `below(n) refuses the words that would favour some numbers`() {
+        var random = RandomStream(seed: 8, name: "third")
+        var counts = [0, 0, 0]
+        for _ in 0..<30_000 { counts[random.below(3 << 30) % 3] += 1 }
+        // Five standard deviations of √(30,000 · 1/3 · 2/3) = 82.
+        for count in counts { #expect(abs(count - 10_000) < 410) }
+        #expect(random.draws > 39_000)
+    }
+
     @Test func `are the only source of chance`() throws {
         let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .deletingLastPathComponent().resolvingSymlinksInPath().path(percentEncoded: false)

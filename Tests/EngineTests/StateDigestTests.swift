@@ -147,6 +147,40 @@ import Testing
         #expect(zip(a, b).allSatisfy { $0 != $1 })
     }
 
+    @Test func `covers what the run drew and saw, and which tensor is which`() throws {
+        let path = NSTemporaryDirectory() + "/state-\(UUID().uuidString).safetensors"
+        let other = path + ".other"
+        defer { for file in [path, other] { try? FileManager.default.removeItem(atPath: file) } }
+        _ = try digests(tinyModel(), TrainingOptions(maximumSteps: 2, checkpoints: (2, path)))
+        let file = try SafetensorsFile(path)
+        let fields = Dictionary(file.metadata.map { ($0.key, $0.value) }, uniquingKeysWith: { $1 })
+        let tensors = Dictionary(
+            uniqueKeysWithValues: try file.names.map { ($0, try file.tensor($0)) })
+        func digest(_ fields: [String: String], _ tensors: [String: Tensor]) throws -> UInt64 {
+            try Safetensors.write(tensors, metadata: fields, to: other)
+            return try TrainingCheckpoint(other).stateDigest
+        }
+        var seen: Set<UInt64> = [try digest(fields, tensors)]
+        #expect(seen == [try TrainingCheckpoint(path).stateDigest])
+        for (field, value) in [
+            ("salt", "7"), ("tokens", "1"), ("seed", "99"), ("draws", "12345"), ("stream", "other"),
+        ] {
+            #expect(fields[field] != nil && fields[field] != value)
+            let changed = fields.merging([field: value]) { $1 }
+            #expect(seen.insert(try digest(changed, tensors)).inserted, "\(field)")
+        }
+        // Two tensors of one shape in each other's place.
+        let layer = "model.layers.0.self_attn."
+        for (a, b) in [
+            ("mean/\(layer)k_proj.weight", "mean/\(layer)v_proj.weight"),
+            ("mean/\(layer)k_proj.weight", "square/\(layer)k_proj.weight"),
+        ] {
+            var swapped = tensors
+            (swapped[a], swapped[b]) = (try #require(tensors[b]), try #require(tensors[a]))
+            #expect(seen.insert(try digest(fields, swapped)).inserted, "\(a)")
+        }
+    }
+
     @Test func `the last state is kept though the steps do not come out even`() throws {
         let path = NSTemporaryDirectory() + "/state-\(UUID().uuidString).safetensors"
         defer { try? FileManager.default.removeItem(atPath: path) }

@@ -94,11 +94,14 @@ public struct LowRankDelta: Sendable {
     }
 
     /// `u · diag(singularValues) · vᵀ` as a matrix `[output, input]`, f32, summed in f64.
-    public func dense() -> Tensor {
+    public func dense() -> Tensor { dense(rounding: .once) }
+
+    /// The same, rounded as `rounding` says.
+    package func dense(rounding: LoX.Options.Rounding) -> Tensor {
         let zeros = Tensor(zeros: shape)
         if rank == 0 { return zeros }
         return LoX.sum(
-            zeros, self, coefficient: 1, rounding: .once, precision: .float32, dtype: .f32
+            zeros, self, coefficient: 1, rounding: rounding, precision: .float32, dtype: .f32
         ).tensor
     }
 
