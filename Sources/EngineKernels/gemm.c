@@ -23,8 +23,8 @@ EK_DISPATCH(void, gemm_low_rows, (int *rows), (rows))
 EK_DISPATCH(
     void, gemm_low,
     (long m, long columns, long kc, const float *a, const float *b, long bStep, float *c, long ldc,
-     bool accumulate),
-    (m, columns, kc, a, b, bStep, c, ldc, accumulate))
+     bool accumulate, const float *ahead),
+    (m, columns, kc, a, b, bStep, c, ldc, accumulate, ahead))
 // Measured on Zen 5 (48 KiB of first-level cache, 1 MiB of second, full-width AVX-512): C is reloaded
 // between blocks of k, so long blocks win until a block of A and a panel of B leave the second-level cache;
 // and a task walks all of k over its part of C, which stays near the core meanwhile.
@@ -153,6 +153,7 @@ static void blocked(const ek_gemm_call *g) {
 enum {
     thinRows = 64, thinColumns = 256,  // rows or columns of C that one task computes
     thinDepth = 64,                    // k that it takes at a time where rows lie far apart
+    lowAhead = 64,                     // columns of B that are fetched ahead
     narrowFloats = 8192,               // of B's panel at a time: it stays in the first-level cache
 };
 
@@ -227,20 +228,23 @@ static void lowTask(void *context, ptrdiff_t index) {
     int rows;
     ek_gemm_low_rows(&rows);
     for (long k0 = 0; k0 < g->k; k0 += thinDepth) {
-        long kc = smaller(thinDepth, g->k - k0), after = smaller(thinDepth, g->k - k0 - kc);
+        long kc = smaller(thinDepth, g->k - k0);
         bool accumulate = g->accumulate || k0 > 0;
-        const float *from = (const float *)g->b.data + k0 * g->b.stride + j;
-        const float *a = t->packed + k0 * g->m, *b = gathered(from, g->b.stride, kc, columns);
-        for (long q = 0; q < whole; q += 16) {
-            fetchShare(from + kc * g->b.stride, g->b.stride, after, columns, q / 16, whole / 16);
-            ek_gemm_low(g->m, 16, kc, a, b + q, columns, g->c + j + q, g->ldc, accumulate);
+        const float *a = t->packed + k0 * g->m, *b = (const float *)g->b.data + k0 * g->b.stride + j;
+        for (long q = 0; q < whole; q += 32) {
+            // Rows far apart no hardware prefetcher follows. After a row's last columns come the first of those below.
+            long at = q + lowAhead < whole ? q + lowAhead
+                : kc * g->b.stride + (whole > lowAhead ? q + lowAhead - whole : q);
+            ek_gemm_low(
+                g->m, smaller(whole - q, 32), kc, a, b + q, g->b.stride, g->c + j + q, g->ldc, accumulate,
+                b + at);
         }
         for (long q = whole; q < columns; q++) {
             for (long i = 0; i < g->m; i++) {
                 float *c = g->c + i * g->ldc + j + q, sum = accumulate ? *c : 0;
                 long panel = i / rows * rows, width = smaller(rows, g->m - panel);
                 for (long p = 0; p < kc; p++) {
-                    sum = fmaf(a[panel * kc + p * width + i - panel], b[p * columns + q], sum);
+                    sum = fmaf(a[panel * kc + p * width + i - panel], b[p * g->b.stride + q], sum);
                 }
                 *c = sum;
             }

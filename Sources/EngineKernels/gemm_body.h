@@ -349,32 +349,70 @@ void EK(gemm_narrow)(
     }
 }
 
-/// C[m, columns] (+)= A · B with B f32 rows as they lie, `bStep` apart, and A packed in panels of
-/// `gemm_low_rows` (the last as wide as its rows); whole vectors of B are read, so `columns` is a
-/// multiple of 16.
-enum { LOW = EK_AVX512 ? 16 : 4 };
+/// c[mr, 16 nv] (+)= a · b over kc, b's rows as they lie; `ahead` is fetched row by row as b is read.
+EK_INLINE void low_tile(
+    int mr, int nv, long kc, const float *restrict a, const float *restrict b, long bStep,
+    float *restrict c, long ldc, bool accumulate, const float *ahead, bool fetches
+) {
+    vf acc[8][2];
+    EK_UNROLL for (int i = 0; i < mr; i++) {
+        EK_UNROLL for (int v = 0; v < nv; v++) {
+            acc[i][v] = accumulate ? vf_load(c + i * ldc + v * EK_LANES) : (vf){0};
+        }
+    }
+    for (long p = 0; p < kc; p++) {
+        vf w[2];
+        EK_UNROLL for (int v = 0; v < nv; v++) {
+            // To the second-level cache: rows a multiple of 4 KiB apart share one set of the first.
+            if (fetches) __builtin_prefetch(ahead + v * EK_LANES, 0, 2);
+            w[v] = vf_load(b + v * EK_LANES);
+        }
+        EK_UNROLL for (int i = 0; i < mr; i++) {
+            vf x = vf_set(a[i]);
+            EK_UNROLL for (int v = 0; v < nv; v++) acc[i][v] = vf_fma(x, w[v], acc[i][v]);
+        }
+        a += mr;
+        b += bStep;
+        ahead += bStep;
+    }
+    EK_UNROLL for (int i = 0; i < mr; i++) {
+        EK_UNROLL for (int v = 0; v < nv; v++) vf_store(c + i * ldc + v * EK_LANES, acc[i][v]);
+    }
+}
+
+EK_INLINE void low_rows(
+    int mr, long columns, long kc, const float *a, const float *b, long bStep, float *c, long ldc,
+    bool accumulate, const float *ahead, bool fetches
+) {
+    if (EK_AVX512 && columns == 2 * EK_LANES) {
+        low_tile(mr, 2, kc, a, b, bStep, c, ldc, accumulate, ahead, fetches);
+        return;
+    }
+    for (long j = 0; j < columns; j += EK_LANES) {
+        low_tile(mr, 1, kc, a, b + j, bStep, c + j, ldc, accumulate, ahead + j, fetches);
+    }
+}
+
+/// C[m, columns] (+)= A · B with 16 or 32 columns of B's f32 rows as they lie, `bStep` apart, and A packed in panels of
+/// `gemm_low_rows` (the last as wide as its rows). As many rows from `ahead` are fetched meanwhile.
+enum { LOW = EK_AVX512 ? 8 : 4 };
 void EK(gemm_low_rows)(int *rows) { *rows = LOW; }
 void EK(gemm_low)(
     long m, long columns, long kc, const float *a, const float *b, long bStep, float *c, long ldc,
-    bool accumulate
+    bool accumulate, const float *ahead
 ) {
-    for (long j = 0; j < columns; j += EK_LANES) {
-        long i = 0;
-        for (; i + LOW <= m; i += LOW) {
-            micro(
-                LOW, 1, kc, a + i * kc, 1, LOW, b + j, bStep, c + i * ldc + j, ldc, EK_LANES,
-                accumulate, NULL, NULL, false);
-        }
-        switch (m - i) {
+    for (long i = 0; i < m; i += LOW) {
+        switch (m - i < LOW ? m - i : LOW) {
 #define EK_LOW(r)                                                                               \
     case r:                                                                                     \
-        micro(r, 1, kc, a + i * kc, 1, r, b + j, bStep, c + i * ldc + j, ldc, 16, accumulate, NULL, NULL, false);  \
+        low_rows(                                                                               \
+            r, columns, kc, a + i * kc, b, bStep, c + i * ldc, ldc, accumulate, ahead, i == 0); \
         break;
-            EK_LOW(1) EK_LOW(2) EK_LOW(3)
+            EK_LOW(1) EK_LOW(2) EK_LOW(3) EK_LOW(4)
 #if EK_AVX512
-            EK_LOW(4) EK_LOW(5) EK_LOW(6) EK_LOW(7) EK_LOW(8) EK_LOW(9) EK_LOW(10) EK_LOW(11)
-            EK_LOW(12) EK_LOW(13) EK_LOW(14) EK_LOW(15)
+            EK_LOW(5) EK_LOW(6) EK_LOW(7) EK_LOW(8)
 #endif
+#undef EK_LOW
         }
     }
 }

@@ -1,9 +1,11 @@
 // The portable tier's kernels in their avx2 variant.
 #if defined(__x86_64__)
 #include "gemm_internal.h"
+#include "head_internal.h"
 #include "variant_avx2.h"
 #include "gemm_body.h"
 #include "gemm_few_body.h"
+#include "head_body.h"
 #include "elementwise_body.h"
 #include "move_body.h"
 #include "random_body.h"

@@ -1,8 +1,10 @@
 // The portable tier's kernels in their scalar variant.
 #include "gemm_internal.h"
+#include "head_internal.h"
 #include "variant_scalar.h"
 #include "gemm_body.h"
 #include "gemm_few_body.h"
+#include "head_body.h"
 #include "elementwise_body.h"
 #include "move_body.h"
 #include "random_body.h"

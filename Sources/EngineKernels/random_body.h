@@ -2,33 +2,48 @@
 // (Engine/Random/RandomStream.swift).
 // Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", §3.3; constants theirs.
 
-enum { randomBlocks = 16 };  // blocks made side by side
+enum { randomBlocks = EK_LANES };  // blocks made side by side
+
+/// The upper and the lower halves of sixteen products.
+EK_INLINE void philox_multiply(vu x, uint32_t factor, vu *high, vu *low) {
+    const uint64_t f = factor, m = 0xffffffffu;
+    const vul factors = {f, f, f, f, f, f, f, f}, lower = {m, m, m, m, m, m, m, m};
+    vul even = ((vul)x & lower) * factors, odd = ((vul)x >> 32) * factors;
+    *high = (vu)(even >> 32 | (odd & ~lower));
+    *low = (vu)((even & lower) | odd << 32);
+}
 
 /// Blocks `first` ..< `first` + 16: words[4 b + w] is word w of block b.
 static void philox_blocks(const ek_random *r, uint64_t first, uint32_t words[4 * randomBlocks]) {
-    uint32_t x[4][randomBlocks];
-    for (int b = 0; b < randomBlocks; b++) {
-        x[0][b] = (uint32_t)(first + (uint64_t)b);
-        x[1][b] = (uint32_t)((first + (uint64_t)b) >> 32);
-        x[2][b] = (uint32_t)r->nonce;
-        x[3][b] = (uint32_t)(r->nonce >> 32);
-    }
+    const vu lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    vu start = vu_set((uint32_t)first), x0 = start + lanes;
+    // A carry's mask is -1.
+    vu x1 = vu_set((uint32_t)(first >> 32)) - (vu)(x0 < start);
+    vu x2 = vu_set((uint32_t)r->nonce), x3 = vu_set((uint32_t)(r->nonce >> 32));
     uint32_t k0 = (uint32_t)r->key, k1 = (uint32_t)(r->key >> 32);
     for (int round = 0; round < 10; round++) {
-        for (int b = 0; b < randomBlocks; b++) {
-            uint64_t p = (uint64_t)0xD2511F53u * x[0][b], q = (uint64_t)0xCD9E8D57u * x[2][b];
-            uint32_t y0 = (uint32_t)(q >> 32) ^ x[1][b] ^ k0;
-            uint32_t y2 = (uint32_t)(p >> 32) ^ x[3][b] ^ k1;
-            x[0][b] = y0;
-            x[1][b] = (uint32_t)q;
-            x[2][b] = y2;
-            x[3][b] = (uint32_t)p;
-        }
+        vu ph, pl, qh, ql;
+        philox_multiply(x0, 0xD2511F53u, &ph, &pl);
+        philox_multiply(x2, 0xCD9E8D57u, &qh, &ql);
+        x0 = qh ^ x1 ^ vu_set(k0);
+        x1 = ql;
+        x2 = ph ^ x3 ^ vu_set(k1);
+        x3 = pl;
         k0 += 0x9E3779B9u;
         k1 += 0xBB67AE85u;
     }
-    for (int b = 0; b < randomBlocks; b++) {
-        for (int w = 0; w < 4; w++) words[4 * b + w] = x[w][b];
+    // Words 0 and 1 of each block side by side, and 2 and 3; then the pairs.
+    vul a[2] = {
+        (vul)__builtin_shufflevector(x0, x1, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23),
+        (vul)__builtin_shufflevector(x0, x1, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)};
+    vul b[2] = {
+        (vul)__builtin_shufflevector(x2, x3, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23),
+        (vul)__builtin_shufflevector(x2, x3, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)};
+    EK_UNROLL for (int half = 0; half < 2; half++) {
+        vul low = __builtin_shufflevector(a[half], b[half], 0, 8, 1, 9, 2, 10, 3, 11);
+        vul high = __builtin_shufflevector(a[half], b[half], 4, 12, 5, 13, 6, 14, 7, 15);
+        memcpy(words + 32 * half, &low, 64);
+        memcpy(words + 32 * half + 16, &high, 64);
     }
 }
 

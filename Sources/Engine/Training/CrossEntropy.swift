@@ -1,5 +1,6 @@
 // The output embedding and the cross-entropy in one operator: logits exist for a few rows at a time and
-// become their own gradient, so no [tokens, vocabulary] matrix is ever held.
+// become their own gradient, so no [tokens, vocabulary] matrix is ever held. A head that is not trained is one
+// kernel's affair (EngineKernels, head.c).
 
 internal import EngineKernels
 
@@ -75,6 +76,12 @@ package struct OutputHead {
             isGreedy: [Bool](repeating: false, count: count))
         let gradient =
             weights != nil && x.needsGradient ? Tensor(uninitialized: x.value.shape) : nil
+        // Whatever happens below, the gradient is the way back's beginning.
+        defer { if let gradient { tape.seed(x, gradient: gradient) } }
+        if isFrozen(on: tape) {
+            frozenCrossEntropy(x.value, labels, gradient == nil ? nil : weights, &losses, gradient)
+            return losses
+        }
         let step = min(chunkRows, count)
         let logits = Tensor(uninitialized: [step, vocabulary])
         for start in stride(from: 0, to: count, by: max(1, step)) {
@@ -113,8 +120,43 @@ package struct OutputHead {
                     dw, hidden, true)
             }
         }
-        if let gradient { tape.seed(x, gradient: gradient) }
         return losses
+    }
+}
+
+extension OutputHead {
+    /// Whether one kernel can do it all: the weights are not trained and need no decoding by blocks, and the
+    /// products are our own.
+    private func isFrozen(on tape: Tape) -> Bool {
+        guard case .dense = weight, arithmeticTier == .portable else { return false }
+        return !tape.parameters.contains(name)
+    }
+
+    /// ``crossEntropy(_:labels:weights:on:)`` to the same bits, with fewer logits held at once.
+    /// - Parameter gradient: `[rows, hidden]`, written; nil exactly where `weights` is.
+    private func frozenCrossEntropy(
+        _ x: Tensor, _ labels: [Int32], _ weights: [Float]?, _ losses: inout Losses,
+        _ gradient: Tensor?
+    ) {
+        guard !labels.isEmpty else { return }
+        losses.values.withUnsafeMutableBufferPointer { values in
+            losses.isGreedy.withUnsafeMutableBufferPointer { greedy in
+                labels.withUnsafeBufferPointer { labels in
+                    withOptional(weights) { weights in
+                        var a = ek_head_t()
+                        (a.rows, a.hidden) = (labels.count, weight.shape[1])
+                        (a.vocabulary, a.softcap) = (weight.shape[0], softCap)
+                        (a.x, a.w) = (x.floats, weight.operand(transposed: false))
+                        (a.labels, a.weights) = (labels.baseAddress, weights)
+                        (a.losses, a.isGreedy) = (values.baseAddress, greedy.baseAddress)
+                        a.dx = gradient?.freshFloats
+                        let room = Tensor(uninitialized: [ek_head_room(&a)])
+                        a.room = room.freshFloats
+                        ek_head_loss(&a)
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -178,5 +178,6 @@ uint64_t ek_digest(const void *_Nullable bytes, ptrdiff_t count);
 }
 #endif
 
+#include "head.h"
 #include "nn.h"
 #include "quant.h"
