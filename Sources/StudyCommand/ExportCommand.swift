@@ -118,6 +118,7 @@ struct ExportCommand: ParsableCommand {
             let export = try BundleExport(name, in: ledger, root: root, options: wanted)
             for line in export.plan.summary { say(line) }
             if dryRun {
+                try export.plan.rehearse()
                 if options.json { JSONOutput.print(object(export, nil)) }
                 return
             }
@@ -134,8 +135,28 @@ struct ExportCommand: ParsableCommand {
                 "wrote \(path): \(written.fileCount) files, \(Words.bytes(written.identity.archiveBytes))"
             )
             say("sha256 of the tar within: \(written.identity.tarSHA256)")
+            if let note = note(written, of: export, in: ledger) { say("note: " + note) }
             say("verify it: study verify \(RunCommand.quoted(path))")
             if options.json { JSONOutput.print(object(export, written)) }
+        }
+    }
+
+    /// Puts the export on record. The archive is whole, so what goes wrong here is told and no more.
+    private func note(_ written: WrittenBundle, of export: BundleExport, in ledger: Ledger)
+        -> String?
+    {
+        do {
+            try ledger.record(
+                BundleRecord(
+                    .exported, path: URL(fileURLWithPath: written.path).standardizedFileURL.path,
+                    format: written.format.rawValue, isThin: thin, isAnonymous: anonymous,
+                    isSigned: sign != nil, tarSHA256: written.identity.tarSHA256,
+                    bytes: written.identity.archiveBytes), of: export.plan.run.id)
+            return nil
+        } catch let error as ProvenanceError where error.reason == .readOnly {
+            return "this ledger may only be read: the export and its hash are not on record in it"
+        } catch {
+            return "the export and its hash are not on record in the ledger:\n\(error)"
         }
     }
 

@@ -64,7 +64,8 @@ struct ShowCommand: ParsableCommand {
                 printAll(
                     RunText.text(
                         record, verdicts: try ledger.verdicts(of: record.id),
-                        consumers: try ledger.consumers(of: record.id)))
+                        consumers: try ledger.consumers(of: record.id),
+                        bundles: try ledger.bundles(of: record.id)))
             }
             var seal: Bool?
             if verify {
@@ -81,6 +82,7 @@ struct ShowCommand: ParsableCommand {
             if options.json {
                 var object = RunText.object(record)
                 object["seal_holds"] = seal
+                object["bundles"] = try ledger.bundles(of: record.id).map(RunText.object)
                 if itemOptions.items {
                     object["items"] = try itemOptions.chosen(from: record).map(itemOptions.object)
                 }
@@ -150,7 +152,8 @@ struct ShowCommand: ParsableCommand {
 enum RunText {
     static func text(
         _ run: RunRecord, verdicts: [(replay: String, rung: String, json: String)],
-        consumers: [(run: String, study: String, artifact: String)] = []
+        consumers: [(run: String, study: String, artifact: String)] = [],
+        bundles: [BundleRecord] = []
     ) -> String {
         var lines = ["\(run.title.isEmpty ? run.study : run.title)"]
         func add(_ name: String, _ value: String?) {
@@ -249,7 +252,27 @@ enum RunText {
         }
         if !verdicts.isEmpty { lines.append("replays") }
         for verdict in verdicts { lines.append("  \(verdict.replay)  \(verdict.rung)") }
+        if !bundles.isEmpty { lines.append("bundles") }
+        for bundle in bundles {
+            let kinds = [
+                (bundle.isThin, "thin"), (bundle.isAnonymous, "anonymous"),
+                (bundle.isSigned, "signed"),
+            ].filter(\.0).map { ", " + $0.1 }.joined()
+            lines.append(
+                "  \(bundle.direction.rawValue)  \(bundle.path)  \(bundle.time.text) UTC, \(size(bundle.bytes))\(kinds)"
+            )
+            lines.append("            sha256 of the tar within: \(bundle.tarSHA256)")
+        }
         return lines.joined(separator: "\n") + "\n"
+    }
+
+    static func object(_ bundle: BundleRecord) -> [String: Any] {
+        [
+            "direction": bundle.direction.rawValue, "time": bundle.time.iso8601,
+            "path": bundle.path, "format": bundle.format, "thin": bundle.isThin,
+            "anonymous": bundle.isAnonymous, "signed": bundle.isSigned,
+            "tar_sha256": bundle.tarSHA256, "bytes": Int(bundle.bytes),
+        ]
     }
 
     static func object(_ run: RunRecord) -> [String: Any] {

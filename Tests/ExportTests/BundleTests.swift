@@ -18,7 +18,75 @@ import Provenance
         #expect(found.faults == [])
         #expect(found.format == format)
         #expect(found.tagManifestSHA256 == written.tagManifestSHA256)
-        if format != .zip { #expect(found.tarSHA256 == written.identity.tarSHA256) }
+        #expect(found.tarSHA256 == written.identity.tarSHA256)
+    }
+
+    /// Other programs read the archives as if the hash at their ends were not there.
+    @Test func `carries its tar's hash where its format has a place, and everybody can unpack it`()
+        throws
+    {
+        let scratch = Scratch()
+        let tar = try Sample.bundle(scratch, "x.tar")
+        let plain = Array(try #require(FileManager.default.contents(atPath: tar.path)))
+        #expect(PayloadDigest(of: plain).sha256 == tar.identity.tarSHA256)
+        let hash = Data("tar-sha256=\(tar.identity.tarSHA256)".utf8)
+        for name in ["x.tar.gz", "x.tar.zst", "x.zip"] {
+            let path = try Sample.bundle(scratch, name).path
+            let bytes = try #require(FileManager.default.contents(atPath: path))
+            #expect(bytes.suffix(200).range(of: hash) != nil, "\(name)")
+        }
+        let python = """
+            import gzip, tarfile, zipfile, hashlib
+            d = "\(scratch.path)/"
+            assert hashlib.sha256(gzip.open(d + "x.tar.gz").read()).hexdigest() == "\(tar.identity.tarSHA256)"
+            z = zipfile.ZipFile(d + "x.zip")
+            assert z.testzip() is None and z.comment.startswith(b"study-bundle 2 tar-sha256=\(tar.identity.tarSHA256) time=")
+            t = tarfile.open(d + "x.tar")
+            assert z.namelist() == t.getnames()
+            assert all(z.read(n) == t.extractfile(n).read() for n in t.getnames())
+            """
+        #expect(spawn("python3", ["-c", python]) == 0)
+        #expect(
+            spawn("sh", ["-c", "gzip -cd '\(scratch.path)/x.tar.gz' | cmp - '\(tar.path)'"]) == 0)
+        #expect(spawn("tar", ["-tzf", scratch.path + "/x.tar.gz"]) == 0)
+    }
+
+    /// A mark that says something else than the archive, in each format that has one.
+    @Test(arguments: [ArchiveFormat.tarZstd, .tarGzip, .zip])
+    func `with another hash, or none, at its end is refused`(format: ArchiveFormat) throws {
+        let scratch = Scratch()
+        let written = try Sample.bundle(scratch, "x." + format.rawValue)
+        var bytes = Array(try #require(FileManager.default.contents(atPath: written.path)))
+        let hash = Array(written.identity.tarSHA256.utf8)
+        let mark = try #require(Data(bytes).range(of: Data(hash), options: .backwards))
+        let wrong = hash.map { $0 == 0x30 ? 0x31 : $0 }
+        bytes.replaceSubrange(mark.lowerBound..<mark.upperBound, with: wrong)
+        let changed = try BundleVerifier.verify(scratch.write("changed", bytes))
+        #expect(
+            changed.faults.map(\.problem) == [
+                "does not match the hashes that it carries at its end: the archive or the mark was changed"
+            ])
+        #expect(changed.tarSHA256 == written.identity.tarSHA256)
+        // As another program would have packed it.
+        let sizes = [ArchiveFormat.tarZstd: 192, .tarGzip: 111, .zip: 120]
+        bytes.removeLast(sizes[format]!)
+        if format == .zip { bytes.replaceSubrange(bytes.count - 2..<bytes.count, with: [0, 0]) }
+        let bare = try BundleVerifier.verify(scratch.write("bare", bytes))
+        #expect(
+            bare.faults.map(\.problem) == [
+                "does not end with the mark of `study export`: it was cut short, added to or packed anew"
+            ])
+    }
+
+    /// The time that a zip's mark gives to the tar's entries is under the hash too.
+    @Test func `in a zip cannot have another time in its mark`() throws {
+        let scratch = Scratch()
+        let written = try Sample.bundle(scratch, "x.zip")
+        var bytes = Array(try #require(FileManager.default.contents(atPath: written.path)))
+        let time = try #require(Data(bytes).range(of: Data("time=1".utf8), options: .backwards))
+        bytes[time.upperBound - 1] = 0x32
+        let found = try BundleVerifier.verify(scratch.write("changed", bytes))
+        #expect(found.faults.map(\.problem).contains { $0.hasPrefix("does not match the hashes") })
     }
 
     @Test func `is the same bytes when written twice, and one tar in every format`() throws {
@@ -213,6 +281,12 @@ import Provenance
                 bytes: Array("saved to /home/ada/x by Ada Example\n".utf8))
         ]
         run.command = ["study", "run", "/home/ada/lab/mini/studies/mini.md"]
+        // What is quoted from an adapter's configuration is a file on record too.
+        let configuration = Array(
+            #"{"peft_type": "LORA", "base_model_name_or_path": "/home/ada/tiny"}"#.utf8)
+        run.artifacts[0].files[0].sha256 = PayloadDigest(of: configuration).sha256
+        run.artifacts[0].files[0].size = Int64(configuration.count)
+        _ = try ObjectStore(scratch.path + "/objects").store(configuration)
         var options = BundleOptions()
         options.isAnonymous = true
         let written = try Sample.bundle(scratch, "x.tar", run, options: options)
@@ -230,6 +304,46 @@ import Provenance
         for needle in needles {
             #expect(bytes.range(of: Data(needle.utf8)) == nil, "\(needle)")
         }
+    }
+}
+
+@Suite struct `A file that is too large to be rewritten` {
+    /// 9 MB in which a text stands where blocks of reading end, at the end, or nowhere.
+    private func export(_ text: String, at place: Int, in filler: UInt8) throws -> String? {
+        let scratch = Scratch()
+        var bytes = [UInt8](repeating: filler, count: 9_000_000)
+        bytes.replaceSubrange(place..<place + text.utf8.count, with: Array(text.utf8))
+        let file = scratch.write("tree/large.dat", bytes)
+        var options = BundleOptions()
+        options.isAnonymous = true
+        let plan = try BundlePlan(
+            Sample.run(), store: try Sample.store(scratch), sourceFiles: [("large.dat", file)],
+            options: options, scratch: scratch.path)
+        // Whoever writes nothing is told the same.
+        let words = #expect(throws: ExportError.self) { try plan.rehearse() }.map { "\($0)" }
+        let path = scratch.path + "/x.tar"
+        let written = #expect(throws: ExportError.self) {
+            try BundleWriter(
+                run: plan.run, files: plan.files, withheld: plan.withheld, softwareVersion: "0.1.0"
+            ).write(to: path, format: .tar)
+        }
+        #expect(written.map { "\($0)" } == words)
+        #expect(!FileManager.default.fileExists(atPath: path))
+        return words
+    }
+
+    @Test func `and holds a name stops an anonymous export, wherever the name stands`() throws {
+        let words =
+            "A file that is too large to be rewritten holds \"Ada Example\", which must not leave anonymously."
+        for place in [0, (1 << 20) - 4, (1 << 18) - 1, 9_000_000 - 11] {
+            #expect(try export("Ada Example", at: place, in: 0)?.contains(words) == true)
+        }
+        #expect(
+            try export("/home/grace", at: (1 << 20) - 8, in: 32)?.contains("\"/home/grace\"")
+                == true)
+        #expect(
+            try export("/Users/grace", at: 9_000_000 - 12, in: 32)?.contains("\"/Users/grace\"")
+                == true)
     }
 }
 

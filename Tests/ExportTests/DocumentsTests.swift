@@ -164,6 +164,12 @@ import Provenance
         #expect(
             spawn("sh", ["-c", "cd '\(bundle.bag)' && sha512sum --quiet -c manifest-sha512.txt"])
                 == 0)
+        #expect(
+            text.contains(
+                #/\| disk \| \d+ KB for the bundle's files, about twice that to replay \|/#))
+        var measured = Sample.run()
+        measured.environment.append(("run.peak_memory", "46000000"))
+        #expect(try Unpacked(measured).text("README.md").contains("| memory | 46 MB |"))
         let citation = try bundle.text("CITATION.cff")
         #expect(citation.contains("  - name: \"Ada Example\"") && citation.contains("commit: 0123"))
         var run = Sample.run(.failed)

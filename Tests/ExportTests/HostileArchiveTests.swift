@@ -28,6 +28,22 @@ import Provenance
         return path
     }
 
+    /// Makes a zip with a few lines of Python; `z` is the open zipfile, and `end` what follows when it is closed.
+    static func zip(_ scratch: Scratch, _ lines: String, end: String = "") throws -> String {
+        let path = scratch.path + "/hostile.zip"
+        let script = """
+            import struct, zipfile
+            path = "\(path)"
+            z = zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED)
+            \(lines)
+            z.close()
+            \(end)
+            """
+        try #require(
+            spawn("python3", ["-c", script]) == 0, "python3 makes the archives of this suite")
+        return path
+    }
+
     @Test(arguments: [
         (#"add("/etc/passwd-of-study")"#, "absolute path"),
         (#"add("bag/../../escape.txt")"#, "climbs out"),
@@ -108,18 +124,8 @@ import Provenance
 
     @Test func `that says little and holds much is no way around the caps`() throws {
         let scratch = Scratch()
-        let path = scratch.path + "/bomb.zip"
-        try #require(
-            spawn(
-                "python3",
-                [
-                    "-c",
-                    """
-                    import zipfile
-                    with zipfile.ZipFile("\(path)", "w", zipfile.ZIP_DEFLATED) as z:
-                        for n in range(3): z.writestr(f"bag/{n}", bytes(60 << 20))
-                    """,
-                ]) == 0)
+        let path = try Self.zip(
+            scratch, #"for n in range(3): z.writestr(f"bag/{n}", bytes(60 << 20))"#)
         let found = try BundleVerifier.verify(path)
         #expect(found.faults.contains { $0.problem.contains("250 times its size") })
         #expect(found.effort.unpackedBytes <= ArchiveLimits().ratioFloor + 1 << 20)

@@ -71,6 +71,53 @@ func shell(_ script: String, in folder: String, _ environment: [String: String] 
         #expect(try hash(one.path, "d.zip") == first)
     }
 
+    @Test
+    func `is on record with its hash, in the ledger that it left and in the one that took it`()
+        throws
+    {
+        let one = try repository()
+        let run = try StudyProcess(["run", "studies/count.md"], in: one.path)
+        try #require(run.status == 0, "\(run.errors)")
+        var hashes: [String] = []
+        for name in ["a.tar", "b.tar.zst", "c.tar.gz", "d.zip"] {
+            hashes.append(try hash(one.path, name))
+        }
+        let anonymous = try StudyProcess(
+            ["export", "@latest", "-o", "e.tar", "--anonymous", "--json"], in: one.path)
+        hashes.append(try #require(anonymous.json["tar_sha256"] as? String))
+        func bundles(_ folder: String) throws -> [[String: Any]] {
+            try #require(
+                try StudyProcess(["show", "--json"], in: folder).json["bundles"]
+                    as? [[String: Any]])
+        }
+        let own = try bundles(one.path)
+        #expect(own.map { $0["tar_sha256"] as? String } == hashes)
+        #expect(own.map { $0["format"] as? String } == ["tar", "tar.zst", "tar.gz", "zip", "tar"])
+        #expect(own.map { $0["anonymous"] as? Bool } == [false, false, false, false, true])
+        #expect(own.allSatisfy { $0["direction"] as? String == "exported" })
+        let path = realPath(one.path) + "/d.zip"
+        #expect(own[3]["path"].map { realPath($0 as! String) } == path)
+        let text = try StudyProcess(["show", "--verify"], in: one.path).output
+        #expect(text.contains("d.zip  20") && text.contains("the seal holds"))
+        #expect(text.contains("sha256 of the tar within: \(hashes[3])\n"))
+        #expect(text.contains(", anonymous\n"))
+
+        let two = try TemporaryFolder("other ledger")
+        let take = try StudyProcess(["import", path], in: two.path)
+        try #require(take.status == 0, "\(take.errors)")
+        _ = try StudyProcess(["import", path], in: two.path)
+        #expect(try hash(two.path, "again.tar.zst") == hashes[0])
+        let theirs = try bundles(two.path)
+        #expect(theirs.map { $0["direction"] as? String } == ["imported", "exported"])
+        #expect(theirs.map { $0["tar_sha256"] as? String } == [hashes[0], hashes[0]])
+        #expect(theirs[0]["path"] as? String == path)
+        // What stands in a ledger leaves with none of its bundles.
+        let rows = try shell(
+            "tar -xOf a.tar --wildcards '*/results/run.sqlite' > rows && ! grep -q tar_sha256 rows",
+            in: one.path)
+        #expect(rows.status == 0)
+    }
+
     @Test func `brings along what else was tried, replays, the patch and the source`() throws {
         let one = try repository()
         for arguments in [

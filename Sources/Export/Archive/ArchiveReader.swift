@@ -16,7 +16,7 @@ struct ArchiveFindings: Sendable {
     var faults: [Fault] = []
     var format: ArchiveFormat?
     var topFolder: String?
-    /// SHA-256 of the tar within; nil for a zip.
+    /// SHA-256 of the tar within; of a zip, of the tar of the same files, where its mark says their time.
     var tarSHA256: String?
     var entries = 0
     var totalBytes: Int64 = 0
@@ -42,6 +42,7 @@ final class ArchiveReader {
     private var findings = ArchiveFindings()
     private var names = EntryNames()
     private var isStopped = false
+    private var twin: TarTwin?
 
     init(_ path: String, limits: ArchiveLimits = ArchiveLimits()) {
         _ = archiveLocale
@@ -143,20 +144,7 @@ final class ArchiveReader {
             let found = file.bytes(
                 at: file.size - Int64(ZstdTrailer.byteCount), count: ZstdTrailer.byteCount)
             if found == expected.bytes { return [] }
-            if !found.starts(with: expected.bytes.prefix(8)) {
-                return [
-                    Fault(
-                        "archive",
-                        "does not end with the mark of `study export`: it was cut short, added to or packed anew"
-                    )
-                ]
-            }
-            return [
-                Fault(
-                    "archive",
-                    "does not match the hashes that it carries at its end: the archive or the mark was changed"
-                )
-            ]
+            return [found.starts(with: expected.bytes.prefix(8)) ? Self.wrongMark : Self.noMark]
         case .tarGzip:
             let head = file.bytes(at: 0, count: 10)
             var faults: [Fault] = []
@@ -169,8 +157,13 @@ final class ArchiveReader {
                         "has a gzip header that `study export` does not write: it was packed anew or changed"
                     ))
             }
-            let tail = file.bytes(at: file.size - 8, count: 8)
-            if tail != raw.gzipTail {
+            let expected = GzipMark(tarSHA256: findings.tarSHA256 ?? "").bytes
+            let place = file.size - Int64(GzipMark.byteCount)
+            let mark = file.bytes(at: place, count: GzipMark.byteCount)
+            if mark != expected {
+                let isOurs = mark.starts(with: expected.prefix(4))
+                faults.append(isOurs ? Self.wrongMark : Self.noMark)
+            } else if file.bytes(at: place - 8, count: 8) != raw.gzipTail {
                 faults.append(
                     Fault(
                         "archive",
@@ -183,10 +176,18 @@ final class ArchiveReader {
         }
     }
 
+    private static let noMark = Fault(
+        "archive",
+        "does not end with the mark of `study export`: it was cut short, added to or packed anew")
+    private static let wrongMark = Fault(
+        "archive",
+        "does not match the hashes that it carries at its end: the archive or the mark was changed")
+
     // MARK: Zip
 
     private func readZip(_ file: ReadOnlyFile, _ visitor: any ArchiveVisitor) throws {
-        guard let count = ZipEnd(file)?.entries(in: file, upTo: limits.entries) else {
+        let end = ZipEnd(file)
+        guard let end, let count = end.entries(in: file, upTo: limits.entries) else {
             fault(
                 "archive",
                 "is damaged at its end, or no zip as `study export` writes it: it was cut short, added to or packed anew"
@@ -206,6 +207,8 @@ final class ArchiveReader {
             fault("archive", "is damaged: \(message(of: archive))")
             return
         }
+        let mark = ZipMark(end.comment)
+        twin = try mark.map { try TarTwin(time: $0.time) }
         var position: Int64 = 0
         let canonical = try CanonicalComparison(.zip) { expected in
             let found = file.bytes(at: position, count: expected.count)
@@ -218,11 +221,18 @@ final class ArchiveReader {
         }
         try walk(archive, canonical, visitor, nil)
         if isStopped { return }
-        if let difference = try canonical.finish() {
+        findings.tarSHA256 = twin?.finish()
+        if let difference = try canonical.finish(comment: end.comment) {
             fault("archive", difference)
         } else if canonical.isOn, position != file.size {
             fault("archive", "has \(file.size - position) bytes after its end")
         }
+        guard let mark else {
+            findings.faults.append(Self.noMark)
+            return
+        }
+        let expected = ZipMark(tarSHA256: findings.tarSHA256 ?? "", time: mark.time).bytes
+        if end.comment != expected { findings.faults.append(Self.wrongMark) }
     }
 
     // MARK: Entries
@@ -278,6 +288,7 @@ final class ArchiveReader {
                 name: name, size: size, isExecutable: archive_entry_perm(entry) & 0o100 != 0,
                 time: Int64(archive_entry_mtime(entry)))
             try canonical.begin(file)
+            twin?.begin(file)
             try visitor.begin(file)
             guard try copy(archive, file, canonical, visitor, raw) else { return }
             try visitor.end()
@@ -347,6 +358,7 @@ final class ArchiveReader {
                 lease.space.copyMemory(
                     from: UnsafeRawBufferPointer(rebasing: block[start..<start + lease.count]))
                 try canonical.write(lease.bytes)
+                twin?.write(lease)
                 try visitor.bytes(lease)
             }
         }

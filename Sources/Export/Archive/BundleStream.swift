@@ -5,101 +5,6 @@ internal import Dispatch
 internal import Foundation
 internal import Provenance
 
-/// Where a file's bytes come from.
-package enum ByteSource: Sendable, Equatable {
-    case bytes([UInt8])
-    /// A file on disk and the size it must have.
-    case file(String, size: Int64)
-
-    package var size: Int64 {
-        switch self {
-        case .bytes(let bytes): Int64(bytes.count)
-        case .file(_, let size): size
-        }
-    }
-
-    /// Hands the bytes on in blocks of `count`, the last one shorter; a file is opened and read once.
-    /// - Throws: ``ExportError`` where the file cannot be read or has another size.
-    func eachBlock(of count: Int, _ body: (UnsafeRawBufferPointer) throws -> Void) throws {
-        switch self {
-        case .bytes(let bytes):
-            try bytes.withUnsafeBytes { all in
-                for start in stride(from: 0, to: all.count, by: count) {
-                    try body(
-                        UnsafeRawBufferPointer(
-                            rebasing: all[start..<min(start + count, all.count)]))
-                }
-            }
-        case .file(let path, let size):
-            let space = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 4096)
-            defer { space.deallocate() }
-            try Self.read(path, size: size) { wanted in
-                UnsafeMutableRawBufferPointer(rebasing: space[..<min(count, wanted)])
-            } filled: {
-                try body($0)
-            }
-        }
-    }
-
-    /// All of the bytes.
-    func contents() throws -> [UInt8] {
-        if case .bytes(let bytes) = self { return bytes }
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(Int(size))
-        try eachBlock(of: 1 << 18) { bytes.append(contentsOf: $0) }
-        return bytes
-    }
-
-    func sha256() throws -> String {
-        let hasher = StreamDigest(.sha256)
-        try eachBlock(of: 1 << 18) { hasher.update($0) }
-        return hasher.finish()
-    }
-
-    /// Reads a file of a known size.
-    /// - Parameters:
-    ///   - next: Gives the space for the next bytes, of those that are left.
-    ///   - filled: Takes that space, filled.
-    fileprivate static func read(
-        _ path: String, size: Int64, next: (Int) -> UnsafeMutableRawBufferPointer,
-        filled: (UnsafeRawBufferPointer) throws -> Void
-    ) throws {
-        let file = open(path, O_RDONLY | O_CLOEXEC)
-        guard file >= 0 else {
-            throw ExportError(
-                .content, "A file of the bundle cannot be opened: \(systemMessage()).", where: path,
-                mend: "restore it, or import the run again from a bundle that has it")
-        }
-        defer { close(file) }
-        _ = posix_fadvise(file, 0, 0, POSIX_FADV_SEQUENTIAL)
-        var left = size
-        while left > 0 {
-            // Full blocks, however the system hands them out: how they are packed depends on where they end.
-            let space = next(Int(min(left, Int64(Int.max))))
-            var count = 0
-            while count < space.count {
-                let got = Foundation.read(file, space.baseAddress! + count, space.count - count)
-                if got < 0, errno == EINTR { continue }
-                if got <= 0 {
-                    throw ExportError(
-                        .content,
-                        "A file of the bundle ends \(left - Int64(count)) bytes before its recorded size.",
-                        where: path, mend: "restore it, or import the run again from a bundle")
-                }
-                count += got
-            }
-            left -= Int64(count)
-            try filled(UnsafeRawBufferPointer(space))
-        }
-        var extra: UInt8 = 0
-        if Foundation.read(file, &extra, 1) > 0 {
-            throw ExportError(
-                .content, "A file of the bundle is longer than its recorded size of \(size) bytes.",
-                where: path, mend: "restore it, or import the run again from a bundle")
-        }
-    }
-}
-
 /// What an archive turned out to be.
 package struct ArchiveIdentity: Sendable, Equatable {
     /// SHA-256 of the tar before compression: the identity of a bundle, whatever it is packed in.
@@ -128,13 +33,16 @@ package final class BundleStream {
     package init(path: String, format: ArchiveFormat, topFolder: String, time: Int64) throws {
         self.time = time
         self.topFolder = topFolder
-        packer = try Packer(path: path, format: format)
+        packer = try Packer(path: path, format: format, time: time)
     }
 
     /// Reads a file once, from wherever it is, into the archive.
-    /// - Parameter packs: False to hash it only.
+    /// - Parameters:
+    ///   - packs: False to hash it only.
+    ///   - watch: Sees all of the bytes too.
     package func add(
-        _ name: String, _ source: ByteSource, isExecutable: Bool = false, packs: Bool = true
+        _ name: String, _ source: ByteSource, isExecutable: Bool = false, packs: Bool = true,
+        watch: TextWatch? = nil
     ) throws -> PayloadDigest {
         let fullName = topFolder + "/" + name
         if let problem = names.add(fullName, isFolder: false) {
@@ -160,8 +68,8 @@ package final class BundleStream {
                     distribute(lease)
                 }
             }
-        case .file(let path, let size):
-            try read(path, size: size)
+        case .file, .packed:
+            try read(source, watch)
         }
         let digest = PayloadDigest(
             size: source.size, sha256: sha256.finish(), sha512: sha512.finish())
@@ -169,14 +77,15 @@ package final class BundleStream {
         return digest
     }
 
-    private func read(_ path: String, size: Int64) throws {
+    private func read(_ source: ByteSource, _ watch: TextWatch?) throws {
         var lease: Lease?
-        try ByteSource.read(path, size: size) { left in
+        try source.read { left in
             let next = pool.lease()
             next.count = min(pool.size, left)
             lease = next
             return UnsafeMutableRawBufferPointer(start: next.base, count: next.count)
-        } filled: { _ in
+        } filled: { bytes in
+            watch?.update(bytes)
             if let lease { distribute(lease) }
             lease = nil
         }
@@ -202,8 +111,9 @@ private final class Packer: @unchecked Sendable {
     private let path: String
     private let partial: String
     private let file: ArchiveFile
+    private let time: Int64
     private var tar: ArchiveWriter!
-    private var zip: ArchiveWriter?
+    private var zip: (archive: ArchiveWriter, tail: ZipTail)?
     private var compressor: Compressor?
     private var zstd: ZstdPacking?
     private let hasher = StreamDigest(.sha256)
@@ -211,8 +121,9 @@ private final class Packer: @unchecked Sendable {
     private let lock = NSLock()
     private var failure: (any Error)?
 
-    init(path: String, format: ArchiveFormat) throws {
+    init(path: String, format: ArchiveFormat, time: Int64) throws {
         self.path = path
+        self.time = time
         partial = path + ".partial"
         Leftovers.add(partial)
         file = try ArchiveFile(creating: partial, for: path)
@@ -221,7 +132,9 @@ private final class Packer: @unchecked Sendable {
         case .tar: break
         case .tarZstd: zstd = ZstdPacking { try out.write($0) }
         case .tarGzip: compressor = try Compressor(format) { try out.write([$0]) }
-        case .zip: zip = try ArchiveWriter(.zip) { try out.write([$0]) }
+        case .zip:
+            let tail = ZipTail { try out.write([$0]) }
+            zip = (try ArchiveWriter(.zip) { try tail.write($0) }, tail)
         }
         let toFile = format == .tar
         tar = try ArchiveWriter(.tar) { [unowned self] bytes in
@@ -241,32 +154,36 @@ private final class Packer: @unchecked Sendable {
     func begin(_ entry: ArchiveEntry) {
         attempt {
             try tar.begin(entry)
-            try zip?.begin(entry)
+            try zip?.archive.begin(entry)
         }
     }
 
     func write(_ bytes: UnsafeRawBufferPointer) {
         attempt {
             try tar.write(bytes)
-            try zip?.write(bytes)
+            try zip?.archive.write(bytes)
         }
     }
 
     func finish() throws -> ArchiveIdentity {
         try check()
         try tar.finish()
-        try zip?.finish()
+        try zip?.archive.finish()
         try compressor?.finish()
         let digest = hasher.finish()
+        try zip?.tail.finish(ZipMark(tarSHA256: digest, time: time).bytes)
+        if compressor != nil { try mark(GzipMark(tarSHA256: digest).bytes) }
         if let zstd {
             let framing = try zstd.finish()
-            try ZstdTrailer(tarSHA256: digest, framingSHA256: framing).bytes.withUnsafeBytes {
-                try file.write([$0])
-            }
+            try mark(ZstdTrailer(tarSHA256: digest, framingSHA256: framing).bytes)
         }
         try file.finish()
         guard rename(partial, path) == 0 else { throw file.failure(systemMessage()) }
         return ArchiveIdentity(tarSHA256: digest, tarBytes: tarBytes, archiveBytes: file.count)
+    }
+
+    private func mark(_ bytes: [UInt8]) throws {
+        try bytes.withUnsafeBytes { try file.write([$0]) }
     }
 
     func check() throws {
@@ -291,10 +208,15 @@ private final class Packer: @unchecked Sendable {
 final class FileHandleOwner {
     private let descriptor: Int32
     private let path: String
+    private let mend: String
     private(set) var count: Int64 = 0
 
-    init(creating path: String) throws {
+    init(
+        creating path: String,
+        mend: String = "choose with -o a place that has room and that you may write to"
+    ) throws {
         self.path = path
+        self.mend = mend
         descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
         if descriptor < 0 { throw failure(systemMessage()) }
     }
@@ -316,8 +238,7 @@ final class FileHandleOwner {
 
     func failure(_ message: String) -> ExportError {
         ExportError(
-            .archive, "The archive cannot be written: \(message).", where: path,
-            mend: "choose with -o a place that has room and that you may write to")
+            .archive, "The archive cannot be written: \(message).", where: path, mend: mend)
     }
 }
 

@@ -46,16 +46,7 @@ final class ReadOnlyFile {
 
     /// Fills `buffer` from `offset` on; returns how many bytes there were.
     func read(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer) -> Int {
-        var found = 0
-        while found < buffer.count {
-            let got = pread(
-                descriptor, buffer.baseAddress! + found, buffer.count - found,
-                off_t(offset) + off_t(found))
-            if got < 0, errno == EINTR { continue }
-            if got <= 0 { break }
-            found += got
-        }
-        return found
+        Positioned.read(descriptor, into: buffer, at: offset)
     }
 }
 
@@ -245,6 +236,7 @@ final class RawStream {
 /// Writes the archive again from what was read of it, and compares.
 final class CanonicalComparison {
     private var writer: ArchiveWriter?
+    private let tail: ZipTail?
     private let state = State()
     private let format: ArchiveFormat
     private var time: Int64?
@@ -259,13 +251,16 @@ final class CanonicalComparison {
     init(_ format: ArchiveFormat, compare: @escaping (UnsafeRawBufferPointer) -> Bool) throws {
         self.format = format
         let state = state
-        writer = try ArchiveWriter(format) { expected in
+        let sink: ArchiveWriter.Sink = { expected in
             defer { state.position += Int64(expected.count) }
             if state.difference == nil, !compare(expected) {
                 state.difference =
                     "is not as `study export` writes it, near byte \(state.position) (\(state.entry)): it was packed anew or changed outside its files"
             }
         }
+        let tail = format == .zip ? ZipTail(sink: sink) : nil
+        self.tail = tail
+        writer = try ArchiveWriter(format) { try tail?.write($0) ?? sink($0) }
     }
 
     var isOn: Bool { writer != nil && state.difference == nil }
@@ -292,10 +287,14 @@ final class CanonicalComparison {
     }
 
     /// The first difference, or nil.
-    func finish() throws -> String? {
+    /// - Parameter comment: Of a zip.
+    func finish(comment: [UInt8] = []) throws -> String? {
         if isOn {
             state.entry = "its end"
-            do { try writer?.finish() } catch { turnOff() }
+            do {
+                try writer?.finish()
+                try tail?.finish(comment)
+            } catch { turnOff() }
         }
         return state.difference
     }

@@ -8,19 +8,29 @@ struct ZipEnd {
     /// The offset and size of the central directory, in bytes.
     let offset: Int64
     let size: Int64
+    /// What follows the end record: nothing, or as many bytes as a mark of ours has.
+    let comment: [UInt8]
 
     private static let recordSize = 22
     private static let locatorSize = 20
     private static let wideRecordSize = 56
 
-    /// Nil where the end is not as every writer leaves it that knows no comments: the directory, the records of
-    /// ZIP64 where they are needed, and the end record as the last 22 bytes.
+    /// Nil where the end is not as `study export` leaves it, or a writer that knows no comments: the directory, the
+    /// records of ZIP64 where they are needed, the end record, and its comment if there is one.
     init?(_ file: ReadOnlyFile) {
-        let place = file.size - Int64(Self.recordSize)
-        let record = Fields(file.bytes(at: place, count: Self.recordSize))
-        guard record.count == Self.recordSize, record.starts(with: [0x50, 0x4b, 5, 6]),
-            record[20, 2] == 0
-        else { return nil }
+        func record(_ commentSize: Int) -> Fields {
+            let place = file.size - Int64(Self.recordSize + commentSize)
+            return Fields(file.bytes(at: place, count: Self.recordSize))
+        }
+        let found = [ZipMark.byteCount, 0].first { size in
+            let record = record(size)
+            return record.count == Self.recordSize && record.starts(with: [0x50, 0x4b, 5, 6])
+                && record[20, 2] == size
+        }
+        guard let commentSize = found else { return nil }
+        let record = record(commentSize)
+        let place = file.size - Int64(Self.recordSize + commentSize)
+        comment = file.bytes(at: place + Int64(Self.recordSize), count: commentSize)
         let locator = Fields(
             file.bytes(at: place - Int64(Self.locatorSize), count: Self.locatorSize))
         var end = place

@@ -140,18 +140,3 @@ package final class ZstdPacking {
         return result
     }
 }
-
-/// A skippable frame after the last one, which every zstd reader passes over: the hash of the tar within,
-/// and that of the frames around it, in which zstd has bits that it never looks at.
-struct ZstdTrailer: Equatable {
-    /// 8 bytes of frame header, then the text.
-    static let byteCount = 8 + 184
-    var tarSHA256: String
-    var framingSHA256: String
-
-    var bytes: [UInt8] {
-        var text = "study-bundle 2 tar-sha256=\(tarSHA256) frames-sha256=\(framingSHA256)\n"
-        text = text.padding(toLength: Self.byteCount - 8, withPad: " ", startingAt: 0)
-        return [0x50, 0x2a, 0x4d, 0x18, UInt8(Self.byteCount - 8), 0, 0, 0] + Array(text.utf8)
-    }
-}

@@ -156,35 +156,59 @@ struct Anonymizer {
         return clean == text ? bytes : Array(clean.utf8)
     }
 
-    /// A file without what must not leave; text is rewritten, binary files are only looked at.
-    func scrubbed(_ file: PayloadFile, notes: inout [String]) throws -> PayloadFile {
+    /// Files up to this size are rewritten, in bytes. Longer ones are weights and data: a name in them is refused
+    /// as they leave.
+    static let longest: Int64 = 8 << 20
+
+    /// A file without what must not leave, read at most once; text is rewritten, binary files are only looked at.
+    func scrubbed(_ file: PayloadFile, _ spool: inout Spool, notes: inout [String]) throws
+        -> PayloadFile
+    {
         var file = file
         file.name = scrubbed(file.name)
         file.about = scrubbed(file.about)
         if scrubbed(file.path) != file.path { file.path = BundleLayout.safe(scrubbed(file.path)) }
         file.fetchURL = nil
         switch file.source {
-        case .bytes(let bytes): file.source = .bytes(scrubbed(bytes))
-        case .file(let path, let size):
-            // Weights are large and hold no text beside their header; that is looked at too.
-            guard let handle = FileHandle(forReadingAtPath: path) else { return file }
-            defer { try? handle.close() }
-            let limit = 8 << 20
-            let head = Array(try handle.read(upToCount: limit) ?? Data())
-            let clean = scrubbed(head)
-            if size <= limit, clean != head {
-                file.source = .bytes(clean)
-                file.expectedSHA256 = nil
-                notes.append("\(file.path) was rewritten to hide names.")
-            } else if let needle = replacements.first(where: { Self.holds(head, $0.needle) }) {
-                throw ExportError(
-                    .content,
-                    "A binary file holds \"\(needle.needle)\", which must not leave anonymously.",
-                    where: file.path, mend: "remove it from the file, or export without --anonymous"
-                )
-            }
+        // Within the Git bundle lies what was looked at before, or is too large.
+        case .packed: return file
+        case .file(_, let size) where size > Self.longest:
+            file.forbiddenTexts = replacements.map(\.needle)
+            return file
+        default: break
+        }
+        let bytes = try file.source.contents()
+        if file.expectedSHA256 != nil { try file.check(PayloadDigest(of: bytes).sha256) }
+        let clean = try clean(bytes, of: file)
+        if clean != bytes, file.expectedSHA256 != nil {
+            file.expectedSHA256 = nil
+            notes.append("\(file.path) was rewritten to hide names.")
+        }
+        if case .file = file.source {
+            file.source = try spool.keep(clean)
+        } else {
+            file.source = .bytes(clean)
         }
         return file
+    }
+
+    /// - Throws: ``ExportError`` where they are no text and hold what must not leave.
+    private func clean(_ bytes: [UInt8], of file: PayloadFile) throws -> [UInt8] {
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            return try refuseNames(in: bytes, of: file)
+        }
+        let clean = scrubbed(text)
+        return clean == text ? bytes : Array(clean.utf8)
+    }
+
+    private func refuseNames(in bytes: [UInt8], of file: PayloadFile) throws -> [UInt8] {
+        if let needle = replacements.first(where: { Self.holds(bytes, $0.needle) }) {
+            throw ExportError(
+                .content,
+                "A binary file holds \"\(needle.needle)\", which must not leave anonymously.",
+                where: file.path, mend: "remove it from the file, or export without --anonymous")
+        }
+        return bytes
     }
 
     static func holds(_ bytes: [UInt8], _ needle: String) -> Bool {

@@ -48,6 +48,11 @@ package final class BundleExport {
                     "Links of the source tree that lead out of it stay out, with what lies behind them: "
                         + source.leading.joined(separator: ", ") + ".")
             }
+            // What is in memory or in the Git bundle by now need not lie about twice.
+            let tree = folder + "/tree"
+            if !plan.files.contains(where: { $0.source.lies(below: tree) }) {
+                try? FileManager.default.removeItem(atPath: tree)
+            }
             if source.files.isEmpty {
                 plan.notes.append("No commit is on record: the source is the study alone.")
             }

@@ -45,6 +45,13 @@ extension Ledger {
                 mend: "export it again with this version of `study`")
         }
         var report = try importRuns(from: rows, recordedAs: (path as NSString).lastPathComponent)
+        if let hash = verification.tarSHA256, let format = verification.format {
+            let record = BundleRecord(
+                .imported, path: realPath(path), format: format.rawValue,
+                isThin: !verification.missing.isEmpty, isSigned: verification.signature != nil,
+                tarSHA256: hash, bytes: FileStatus(path)?.size ?? 0)
+            for id in report.imported { try self.record(record, of: id) }
+        }
         for id in report.imported + report.known {
             report.objects += try takeObjects(of: id, below: payload)
             // A run of this machine has its commit.

@@ -34,6 +34,9 @@ package struct BundlePlan {
     private var forbidden: Set<String> = []
     /// Digests of inputs that nothing forbids and nobody has any more.
     private var lost: Set<String> = []
+    private var spool: Spool
+    /// Files of the tree that were read already, by path: where their bytes are now, and their digest.
+    private var known: [String: (source: ByteSource, sha256: String)] = [:]
 
     /// - Parameters:
     ///   - sourceFiles: The tree that ran, as paths with the files that hold them.
@@ -47,6 +50,7 @@ package struct BundlePlan {
         let roots = [store.root, ledgerRoot].compactMap { $0 }
         let anonymizer = options.isAnonymous ? Anonymizer(facts, roots: roots) : nil
         self.anonymizer = anonymizer
+        spool = Spool(scratch)
         run = anonymizer?.scrubbed(facts) ?? facts
         self.options = options
         policy = try ReleasePolicy(facts, includesCompletions: options.completions)
@@ -58,13 +62,36 @@ package struct BundlePlan {
                 mediaType: "text/markdown", role: .study))
         addArtifacts(store, anonymizer)
         try addInputs(store, sourceFiles)
-        try addSource(sourceFiles, patch)
+        try scrub(from: 0)
+        try addSource(sourceFiles, patch, scratch)
+        let first = files.count
         try addDocuments(scratch: scratch)
-        if let anonymizer { files = try files.map { try anonymizer.scrubbed($0, notes: &notes) } }
-        var seen: Set<String> = []
-        files = files.filter { seen.insert(EntryNames.folded($0.path)).inserted }
-        try addGitBundle(scratch)
+        try scrub(from: first)
+        files = Self.unique(files)
         writeReadme()
+    }
+
+    private mutating func scrub(from first: Int) throws {
+        guard let anonymizer else { return }
+        for index in files.indices.dropFirst(first) {
+            files[index] = try anonymizer.scrubbed(files[index], &spool, notes: &notes)
+        }
+    }
+
+    /// The first of those whose names no file system may tell apart.
+    private static func unique(_ files: [PayloadFile]) -> [PayloadFile] {
+        var seen: Set<String> = []
+        return files.filter { seen.insert(EntryNames.folded($0.path)).inserted }
+    }
+
+    /// Reads what would otherwise be looked at as it is written: for whoever writes nothing.
+    /// - Throws: ``ExportError`` where a file holds what must not leave.
+    package func rehearse() throws {
+        for file in files {
+            guard let watch = file.watch() else { continue }
+            try file.source.eachBlock { watch.update($0) }
+            try file.check(watch)
+        }
     }
 
     // MARK: Inputs and artifacts
@@ -116,7 +143,6 @@ package struct BundlePlan {
         _ store: RunStore, _ sourceFiles: [(path: String, file: String)]
     ) throws {
         let tree = Dictionary(sourceFiles.map { ($0.path, $0.file) }) { first, _ in first }
-        var room = Self.sourceInMemory
         var seen: Set<String> = []
         for (index, input) in run.inputs.enumerated() {
             for member in input.files {
@@ -134,7 +160,7 @@ package struct BundlePlan {
                             url: input.url))
                     continue
                 }
-                let source = try Self.source(of: member, below: input.path, store, tree, &room)
+                let source = try self.source(of: member, below: input.path, store, tree)
                 guard let source else {
                     withheld.append(
                         Withheld(
@@ -160,69 +186,89 @@ package struct BundlePlan {
 
     /// An input's bytes: the ledger's object; the same place in the tree that ran, since the file may have changed
     /// there; or the file itself, whose digest is checked when it is read.
-    /// - Parameter room: How many bytes may still be kept, so that the tree's files are read once.
-    private static func source(
-        of member: RunFacts.Member, below path: String, _ store: RunStore,
-        _ tree: [String: String], _ room: inout Int64
+    private mutating func source(
+        of member: RunFacts.Member, below path: String, _ store: RunStore, _ tree: [String: String]
     ) throws -> ByteSource? {
         let place = member.path.isEmpty ? path : path + "/" + member.path
-        let file = tree[place].flatMap { size($0) == member.size ? $0 : nil }
-        if !store.objects.contains(member.sha256), let file, member.size <= room {
-            let source = ByteSource.bytes(
-                try ByteSource.file(file, size: member.size).contents())
-            if try source.sha256() == member.sha256 {
-                room -= member.size
-                return source
-            }
+        if !store.objects.contains(member.sha256), let file = tree[place],
+            Self.size(file) == member.size
+        {
+            let found = try look(at: place, file, size: member.size)
+            if found.sha256 == member.sha256 { return found.source }
         }
-        if let source = store.source(member, below: path) { return source }
-        guard let file else { return nil }
-        let source = ByteSource.file(file, size: member.size)
-        return try source.sha256() == member.sha256 ? source : nil
+        return store.source(member, below: path)
     }
 
-    /// How much of the source is kept in memory between planning and writing, in bytes. What goes beyond is read
-    /// once more for the Git bundle.
-    private static let sourceInMemory: Int64 = 16 << 20
+    /// Reads a file of the tree that must be looked at before it leaves, once for all who ask.
+    private mutating func look(at path: String, _ file: String, size: Int64) throws -> (
+        source: ByteSource, sha256: String
+    ) {
+        if let found = known[path] { return found }
+        let file = ByteSource.file(file, size: size)
+        let found: (source: ByteSource, sha256: String)
+        if size <= spool.room {
+            let kept = try spool.keep(try file.contents())
+            found = (kept, try kept.sha256())
+        } else {
+            found = try spool.copy(file)
+        }
+        known[path] = found
+        return found
+    }
 
     /// The tree that ran, without what is withheld: a weight committed to Git must not slip out here.
     private mutating func addSource(
-        _ sourceFiles: [(path: String, file: String)], _ patch: String?
+        _ sourceFiles: [(path: String, file: String)], _ patch: String?, _ scratch: String
     ) throws {
         // What was merely not found again is no secret.
         let held = Set(withheld.map(\.sha256)).subtracting(lost)
-        // Of large files only one as long as one of these can be one of them; a size may be unknown.
+        // Only one as long as one of these can be one of them; a size may be unknown.
         let sizes = Set(withheld.map(\.size))
         let isAnySize = sizes.contains { $0 < 0 }
         var kept: Set<String> = []
-        var room = Self.sourceInMemory
+        var leaving: [PayloadFile] = []
         for (path, file) in sourceFiles {
             guard let size = Self.size(file) else { continue }
-            let place = BundleLayout.safe(BundleLayout.sourceFiles + path)
-            var source = ByteSource.file(file, size: size)
-            let isSmall = size <= room
-            if isSmall {
-                // Read once, for this look, the Git bundle, the hashes and the archive.
-                source = .bytes(try source.contents())
-                room -= size
+            var payload = PayloadFile(
+                BundleLayout.safe(BundleLayout.sourceFiles + path), .file(file, size: size),
+                name: path, about: "source as it was when the study ran",
+                mediaType: Self.mediaType(path, ""))
+            payload.isExecutable = access(file, X_OK) == 0
+            let isLikely = isAnySize || sizes.contains(size)
+            var digest = ""
+            let isKnown = known[path] != nil
+            // Read once, for this look, the Git bundle, the hashes and the archive.
+            if isKnown {
+                (payload.source, digest) = try look(at: path, file, size: size)
+            } else if size <= (anonymizer == nil ? spool.room : Anonymizer.longest) {
+                payload.source = .bytes(try payload.source.contents())
+                if isLikely { digest = try payload.source.sha256() }
+            } else if isLikely {
+                (payload.source, digest) = try look(at: path, file, size: size)
             }
-            let isLikely = isSmall || isAnySize || sizes.contains(size)
-            let digest = isLikely && !held.isEmpty ? try source.sha256() : ""
             if held.contains(digest) {
                 kept.insert(path)
                 withheld.append(
                     Withheld(
-                        path: place, sha256: digest, size: size,
+                        path: payload.path, sha256: digest, size: size,
                         reason: "the same bytes as a file that is withheld"))
                 continue
             }
-            var payload = PayloadFile(
-                place, source, name: path,
-                about: "source as it was when the study ran",
-                mediaType: Self.mediaType(path, ""))
-            payload.isExecutable = access(file, X_OK) == 0
-            files.append(payload)
+            if let anonymizer {
+                payload = try anonymizer.scrubbed(payload, &spool, notes: &notes)
+            }
+            if case .bytes(let bytes) = payload.source, !isKnown {
+                payload.source = try spool.keep(bytes)
+            }
+            leaving.append(payload)
         }
+        leaving = Self.unique(leaving)
+        let bundle = try addGitBundle(of: &leaving, scratch)
+        files += leaving + bundle
+        addPatch(patch, without: kept)
+    }
+
+    private mutating func addPatch(_ patch: String?, without kept: Set<String>) {
         guard let patch, !patch.isEmpty else { return }
         if run.changes.contains(where: { kept.contains($0.path) }) {
             notes.append(
@@ -232,34 +278,42 @@ package struct BundlePlan {
         }
         files.append(
             .text(
-                BundleLayout.patch, patch, name: "uncommitted changes",
+                BundleLayout.patch, anonymizer?.scrubbed(patch) ?? patch,
+                name: "uncommitted changes",
                 about:
                     "how the tree that ran differed from commit \(run.code.commit ?? "(none)"), for `git apply`",
                 mediaType: "text/x-diff"))
     }
 
-    /// The source files once more, for `git clone`: those that leave, as they leave.
-    private mutating func addGitBundle(_ scratch: String) throws {
-        let sources = files.filter { $0.path.hasPrefix(BundleLayout.sourceFiles) }
-        guard !sources.isEmpty else { return }
+    /// The source files once more, for `git clone`: those that leave, as they leave. From here on they are read out
+    /// of the Git bundle, where they lie as they are.
+    private mutating func addGitBundle(of sources: inout [PayloadFile], _ scratch: String) throws
+        -> [PayloadFile]
+    {
+        guard !sources.isEmpty else { return [] }
         // Twice the same: worth it for a tree of text.
         guard sources.reduce(0, { $0 + $1.source.size }) < 256 << 20 else {
             notes.append("The source is too large for a Git bundle beside it; it comes as files.")
-            return
+            return []
         }
         let commit = run.code.snapshot ?? run.code.commit ?? "(none)"
         let place = scratch + "/source.bundle"
-        let (size, id) = try GitBundle.write(
+        let (size, id, places) = try GitBundle.write(
             sources.map {
                 GitBundle.File(path: $0.name, source: $0.source, isExecutable: $0.isExecutable)
             }, message: "The source of run \(run.id)\n\nRecorded as commit \(commit).",
             time: run.epoch, to: place)
-        files.append(
+        for index in sources.indices {
+            guard let packed = places[sources[index].name] else { continue }
+            sources[index].source = packed
+        }
+        return [
             PayloadFile(
                 BundleLayout.sourceBundle, .file(place, size: size), name: "Git bundle",
                 about:
                     "the same files as one commit, \(id), for `git clone -b \(GitBundle.branch) source.bundle`",
-                mediaType: "application/octet-stream"))
+                mediaType: "application/octet-stream")
+        ]
     }
 
     func fetchURL(_ path: String) -> String? {
@@ -331,39 +385,5 @@ package struct BundlePlan {
             }
         }
         return lines + notes.map { "note: " + $0 }
-    }
-}
-
-/// Numbers as people read them.
-package enum Words {
-    package static func bytes(_ count: Int64) -> String {
-        let units = ["bytes", "KB", "MB", "GB", "TB"]
-        var value = Double(count)
-        var unit = 0
-        while value >= 1000, unit < units.count - 1 {
-            value /= 1000
-            unit += 1
-        }
-        return unit == 0 ? "\(count) bytes" : "\(fixed(value, value < 10 ? 1 : 0)) \(units[unit])"
-    }
-
-    package static func seconds(_ value: Double) -> String {
-        if value < 0.001 { return "\(fixed(value * 1e6, 0)) µs" }
-        if value < 1 { return "\(fixed(value * 1000, 0)) ms" }
-        if value < 120 { return "\(fixed(value, 1)) s" }
-        if value < 7200 { return "\(fixed(value / 60, 0)) min" }
-        return "\(fixed(value / 3600, 1)) h"
-    }
-
-    package static func fixed(_ value: Double, _ digits: Int) -> String {
-        String(format: "%.\(digits)f", value)
-    }
-
-    /// Four significant digits, as tables show them.
-    package static func number(_ value: Double) -> String {
-        if value.isNaN { return "not a number" }
-        if value.isInfinite { return value < 0 ? "−∞" : "∞" }
-        if let whole = Int64(exactly: value), abs(whole) < 1_000_000 { return "\(whole)" }
-        return String(format: "%.4g", value).replacingOccurrences(of: "e-0", with: "e-")
     }
 }

@@ -62,16 +62,12 @@ package struct BundleWriter {
         for file in sorted {
             // A thin bundle leaves out what can be fetched; its manifests and crate are the fat one's.
             let isLeftOut = isThin && file.fetchURL != nil
+            let watch = file.watch()
             let digest = try stream.add(
-                "data/" + file.path, file.source, isExecutable: file.isExecutable, packs: !isLeftOut
-            )
-            if let expected = file.expectedSHA256, expected != digest.sha256 {
-                throw ExportError(
-                    .content,
-                    "\(file.name) is not the file on record: sha256 \(expected.prefix(12))… recorded, \(digest.sha256.prefix(12))… found.",
-                    where: file.path,
-                    mend: "restore it, or `study import` a bundle or ledger that has it")
-            }
+                "data/" + file.path, file.source, isExecutable: file.isExecutable,
+                packs: !isLeftOut, watch: watch)
+            try file.check(digest.sha256)
+            try file.check(watch)
             if isLeftOut {
                 fetches.append(
                     BagIt.Fetch(url: file.fetchURL!, size: digest.size, path: "data/" + file.path))

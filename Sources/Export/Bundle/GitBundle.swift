@@ -18,6 +18,10 @@ struct GitBundle {
         var isExecutable: Bool
     }
 
+    /// The most that one stored block of deflate holds, and the bytes before each (RFC 1951, 3.2.4).
+    static let blockSize = 65535
+    static let blockHeader = 5
+
     /// The branch that a clone checks out.
     static let branch = "run"
 
@@ -35,17 +39,23 @@ struct GitBundle {
     }
 
     private let out: PackFile
-    private var known: Set<[UInt8]> = []
+    private let path: String
+    /// Where each object's contents begin, by its id.
+    private var known: [[UInt8]: Int64] = [:]
+    /// By path, where the contents of files now lie too.
+    private var places: [String: ByteSource] = [:]
 
-    /// Writes the bundle of `files` and returns its size in bytes and the commit's id.
+    /// Writes the bundle of `files`, each read once.
+    /// - Returns: Its size in bytes, the commit's id, and for each file that is not in memory its place within the
+    ///   bundle, by path: whoever needs the bytes again finds them there.
     /// - Parameters:
     ///   - path: A new file.
     ///   - time: Of the commit, in seconds since 1970.
     /// - Throws: ``ExportError`` where a file cannot be read or the bundle not be written.
     static func write(_ files: [File], message: String, time: Int64, to path: String) throws -> (
-        size: Int64, commit: String
+        size: Int64, commit: String, places: [String: ByteSource]
     ) {
-        var bundle = try GitBundle(out: PackFile(creating: path))
+        var bundle = try GitBundle(out: PackFile(creating: path), path: path)
         // What comes first is known last: the commit's id and the number of objects.
         func head(_ id: String) -> [UInt8] {
             Array("# v2 git bundle\n\(id) HEAD\n\(id) refs/heads/\(branch)\n\n".utf8)
@@ -59,10 +69,13 @@ struct GitBundle {
         let count = bigEndian(UInt32(bundle.known.count))
         let size = try bundle.out.finish(
             head: head(commit) + Array("PACK".utf8) + bigEndian(2) + count, hashedFrom: start)
-        return (size, commit)
+        return (size, commit, bundle.places)
     }
 
-    private init(out: PackFile) { self.out = out }
+    private init(out: PackFile, path: String) {
+        self.out = out
+        self.path = path
+    }
 
     /// Adds a folder, its files and the folders in it; returns its id.
     private mutating func tree(_ files: [(path: [Substring], file: File)]) throws -> [UInt8] {
@@ -74,7 +87,10 @@ struct GitBundle {
         }) {
             if let file = inside.first(where: { $0.path.count == 1 })?.file {
                 let mode = file.isExecutable ? "100755" : "100644"
-                entries.append((Array(name.utf8), mode, try add(.blob, file.source)))
+                let id = try add(.blob, file.source)
+                entries.append((Array(name.utf8), mode, id))
+                if case .bytes = file.source { continue }
+                places[file.path] = .packed(path, offset: known[id]!, size: file.source.size)
             } else {
                 let below = inside.map { (Array($0.path.dropFirst()), $0.file) }
                 entries.append((Array(name.utf8), "40000", try tree(below)))
@@ -107,11 +123,12 @@ struct GitBundle {
         }
         // A zlib stream that only stores.
         try out.append([byte, 0x78, 0x01])
+        let contents = out.count
         var left = source.size
         var checksum = Adler32()
         if left == 0 { try out.append([1, 0, 0, 0xff, 0xff]) }
         let out = out
-        try source.eachBlock(of: 65535) { block in
+        try source.eachBlock(of: Self.blockSize) { block in
             left -= Int64(block.count)
             let low = UInt8(block.count & 0xff)
             let high = UInt8(block.count >> 8)
@@ -122,7 +139,11 @@ struct GitBundle {
         }
         try out.append(Self.bigEndian(checksum.value))
         let id = Array(hash.finalize())
-        if !known.insert(id).inserted { try out.cut(to: start) }
+        if known[id] == nil {
+            known[id] = contents
+        } else {
+            try out.cut(to: start)
+        }
         return id
     }
 
@@ -190,8 +211,9 @@ private final class PackFile {
         var place = start
         var block = [UInt8](repeating: 0, count: 1 << 18)
         while place < written {
-            let got = pread(descriptor, &block, block.count, off_t(place))
-            if got < 0, errno == EINTR { continue }
+            let got = block.withUnsafeMutableBytes {
+                Positioned.read(descriptor, into: $0, at: place)
+            }
             guard got > 0 else { throw failure() }
             hash.update(data: block[..<got])
             place += Int64(got)
@@ -208,16 +230,8 @@ private final class PackFile {
     }
 
     private func put(_ bytes: [UInt8], at offset: Int64) throws {
-        try bytes.withUnsafeBytes { bytes in
-            var done = 0
-            while done < bytes.count {
-                let got = pwrite(
-                    descriptor, bytes.baseAddress! + done, bytes.count - done,
-                    off_t(offset) + off_t(done))
-                if got < 0, errno == EINTR { continue }
-                guard got > 0 else { throw failure() }
-                done += got
-            }
+        guard bytes.withUnsafeBytes({ Positioned.write(descriptor, $0, at: offset) }) else {
+            throw failure()
         }
     }
 

@@ -16,6 +16,8 @@ package struct PayloadFile: Sendable {
     package var expectedSHA256: String?
     /// Where a thin bundle's reader gets it.
     package var fetchURL: String?
+    /// Texts that its bytes must not hold; what is too large to be rewritten is looked at as it leaves.
+    var forbiddenTexts: [String] = []
 
     package enum Role: Sendable, Hashable {
         case study
@@ -47,6 +49,30 @@ package struct PayloadFile: Sendable {
         PayloadFile(
             path, .bytes(Array(text.utf8)), name: name, about: about, mediaType: mediaType,
             role: role)
+    }
+}
+
+extension PayloadFile {
+    /// - Parameter sha256: Of the bytes that were found.
+    /// - Throws: ``ExportError`` where they are not those on record.
+    func check(_ sha256: String) throws {
+        guard let expected = expectedSHA256, expected != sha256 else { return }
+        throw ExportError(
+            .content,
+            "\(name) is not the file on record: sha256 \(expected.prefix(12))… recorded, \(sha256.prefix(12))… found.",
+            where: path, mend: "restore it, or `study import` a bundle or ledger that has it")
+    }
+
+    /// What sees its bytes stream by; nil where nothing is forbidden.
+    func watch() -> TextWatch? { forbiddenTexts.isEmpty ? nil : TextWatch(forbiddenTexts) }
+
+    /// - Throws: ``ExportError`` where the watch that saw all of its bytes found what must not leave.
+    func check(_ watch: TextWatch?) throws {
+        guard let text = watch?.finish() else { return }
+        throw ExportError(
+            .content,
+            "A file that is too large to be rewritten holds \"\(text)\", which must not leave anonymously.",
+            where: path, mend: "remove it from the file, or export without --anonymous")
     }
 }
 

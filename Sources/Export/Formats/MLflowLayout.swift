@@ -148,18 +148,23 @@ package enum MLflowLayout {
     private static func write(_ file: PayloadFile, to path: String) throws {
         try FileManager.default.createDirectory(
             atPath: (path as NSString).deletingLastPathComponent, withIntermediateDirectories: true)
-        switch file.source {
-        case .bytes(let bytes): try Data(bytes).write(to: URL(fileURLWithPath: path))
-        case .file(let from, _):
-            let copy = try FileHandleOwner(creating: path)
-            let digest = try hashFile(from) { try copy.write($0) }.digest.sha256
-            if let expected = file.expectedSHA256, digest != expected {
-                throw ExportError(
-                    .content,
-                    "\(from) is not the file that the run recorded: sha256 \(expected.prefix(12))… recorded, \(digest.prefix(12))… found.",
-                    where: file.path, mend: "restore it, or run the study again")
-            }
+        let copy = try FileHandleOwner(creating: path)
+        guard case .file(let from, _) = file.source else {
+            try file.source.eachBlock { try copy.write($0) }
+            return
         }
+        let watch = file.watch()
+        let digest = try hashFile(from) {
+            watch?.update($0)
+            try copy.write($0)
+        }.digest.sha256
+        if let expected = file.expectedSHA256, digest != expected {
+            throw ExportError(
+                .content,
+                "\(from) is not the file that the run recorded: sha256 \(expected.prefix(12))… recorded, \(digest.prefix(12))… found.",
+                where: file.path, mend: "restore it, or run the study again")
+        }
+        try file.check(watch)
     }
 
     private static func text(_ path: String, _ content: String) throws {

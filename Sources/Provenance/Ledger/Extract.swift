@@ -27,7 +27,7 @@ extension Ledger {
                 try db.execute(sql: "PRAGMA journal_mode = DELETE")
             }
             let out = try DatabaseQueue(path: path, configuration: configuration)
-            try Migrations.migrator.migrate(out)
+            try Migrations.migrator.migrate(out, upTo: Migrations.lastOfBundles)
             var changed = false
             try out.inDatabase { db in
                 try db.execute(sql: "ATTACH DATABASE ? AS other", arguments: [attachedPath])

@@ -28,7 +28,7 @@ extension Ledger {
         "inline_value", "artifact", "artifact_file", "figure", "item", "input", "input_file",
         "stream",
         "digest", "failure", "content_key", "upstream", "cell_state", "verdict", "companion",
-        "patch",
+        "patch", "bundle",
     ]
 
     /// Copies every sealed run that is not here yet. A run without seal is still being written, or was

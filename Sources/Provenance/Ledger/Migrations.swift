@@ -26,8 +26,15 @@ enum Migrations {
             try db.execute(sql: cellStates)
             for trigger in sealTriggers(["cell_state"]) { try db.execute(sql: trigger) }
         }
+        migrator.registerMigration("6: the archives that a run left in or came in") { db in
+            try db.execute(sql: bundles)
+        }
         return migrator
     }
+
+    /// The last one that brought what a bundle's rows hold. A later one that does not would only change the bytes of
+    /// every bundle.
+    static let lastOfBundles = "5: what marked cells leave to later ones"
 
     /// `run` in every table is `run.number`. Ordinals count from 0 in the order things happened.
     /// REAL columns would lose the sign of -0.0 (SQLite stores whole numbers as integers there), so
@@ -260,6 +267,18 @@ enum Migrations {
             PRIMARY KEY (run, ordinal)
         ) STRICT, WITHOUT ROWID;
         CREATE INDEX upstream_by_producer ON upstream(producer);
+        """
+
+    /// Not under the seal: a run leaves and arrives after its end.
+    private static let bundles = """
+        CREATE TABLE bundle (
+            run INTEGER NOT NULL REFERENCES run(number), ordinal INTEGER NOT NULL,
+            direction TEXT NOT NULL CHECK (direction IN ('exported', 'imported')),
+            time INTEGER NOT NULL, path TEXT NOT NULL, format TEXT NOT NULL,
+            is_thin INTEGER NOT NULL, is_anonymous INTEGER NOT NULL, is_signed INTEGER NOT NULL,
+            tar_sha256 TEXT NOT NULL, bytes INTEGER NOT NULL,
+            PRIMARY KEY (run, ordinal)
+        ) STRICT, WITHOUT ROWID;
         """
 
     /// The tree that a run of another machine ran on, whose commit is in no repository here. No part of
