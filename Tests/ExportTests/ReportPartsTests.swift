@@ -40,6 +40,31 @@ import Provenance
         #expect(upfront.contains("1 to 0.02") && upfront.contains("href=\"#cell-train\""))
     }
 
+    /// What stands above once is not said again below.
+    @Test func `a claim's evidence stands on the page once`() throws {
+        let html = try Self.html()
+        #expect(html.components(separatedBy: "1 to 0.02").count == 2)
+        #expect(html.components(separatedBy: "The loss falls.").count == 3)
+    }
+
+    @Test func `a folder that was read is one row, with its files inside`() throws {
+        var run = Sample.run()
+        run.inputs.append(
+            .init(
+                cell: 0, path: "models/base", kind: "model",
+                files: [
+                    .init(path: "config.json", sha256: String(repeating: "c", count: 64), size: 2),
+                    .init(
+                        path: "model.safetensors", sha256: String(repeating: "d", count: 64),
+                        size: 5),
+                ]))
+        let html = try Self.html(run)
+        #expect(html.contains("<summary>models/base: 2 files</summary>"))
+        #expect(html.contains("<li>config.json <code>cccccccccccccccc…</code></li>"))
+        #expect(html.contains("<td>studies/data/words.jsonl</td>"))
+        #expect(!html.contains("<code></code>"))
+    }
+
     @Test func `many arms of a metric are one table with Wilson's intervals drawn`() throws {
         var run = Sample.run()
         for arm in ["one", "two"] {
@@ -236,6 +261,36 @@ import Provenance
             try check("bad", "badbg", 4.5)
             for line in 0...6 { try check("l\(line)", "paper", 3) }
         }
+    }
+
+    /// The colours that `Chart` paints with, on a dark page: bars let a fifth of it through.
+    @Test(.enabled(if: spawn("gnuplot", ["--version"]) == 0))
+    func `figures' bars have 3 to 1 on a dark page too`() throws {
+        let svg = String(
+            decoding: try #require(FigureDrawing.svg(`Drawing a figure`.bars)), as: UTF8.self)
+        let dark = Dictionary(
+            svg.matches(of: #/\[fill='rgb\( *(\d+), *(\d+), *(\d+)\)'\]\{fill:(#[0-9a-f]{6})\}/#)
+                .map {
+                    (
+                        String(format: "#%02x%02x%02x", Int($0.1)!, Int($0.2)!, Int($0.3)!),
+                        String($0.4)
+                    )
+                }, uniquingKeysWith: { $1 })
+        #expect(dark.count == 2)
+        let ground = try #require(try Self.schemes()[1].colours["paper"])
+        for colour in ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#8c6d31"] {
+            let front = Array((dark[colour] ?? colour).dropFirst()).compactMap(\.hexDigitValue)
+            let back = Array(ground.dropFirst()).compactMap(\.hexDigitValue)
+            let seen = stride(from: 0, to: 6, by: 2).map { place -> String in
+                let (a, b) = (
+                    front[place] * 16 + front[place + 1], back[place] * 16 + back[place + 1]
+                )
+                return String(format: "%02x", (a * 4 + b) / 5)
+            }.joined()
+            #expect(Self.contrast("#" + seen, ground) >= 3, "\(colour)")
+        }
+        // The picture has the colour in the form that the style looks for.
+        #expect(svg.contains("fill = 'rgb(  0, 114, 178)'"))
     }
 
     @Test func `the style names no colour outside its properties`() throws {

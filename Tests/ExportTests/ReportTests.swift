@@ -86,6 +86,12 @@ import Provenance
         run.series[1].arm = text
         run.figures = [.init(cell: 0, title: text, alternativeText: text, script: text, data: text)]
         run.inputs[0].path = text
+        run.inputs.append(
+            .init(
+                cell: 0, path: text, kind: text,
+                files: [
+                    .init(path: text, sha256: text, size: 1), .init(path: "b", sha256: "", size: 1),
+                ], licence: text))
         run.artifacts[0].name = text
         run.failure = .init(cell: 0, reason: text, message: text, line: 1)
         run.changes = [.init(path: text, kind: text)]

@@ -129,6 +129,8 @@ for bundle in "$@"; do
     if [ -n "$checker" ] && command -v java >/dev/null; then
         # Its list of CSS properties is of 2020.
         check "the report is HTML5" java -Xss8m -jar "$checker" --filterpattern '.*CSS:.*exist.*' "$bag/data/results/report.html"
+    else
+        echo "  not run: the report is HTML5 (there is no Java here, or no vnu.jar below $venv)"
     fi
     for file in "$bag"/data/croissant/*.json; do
         [ -e "$file" ] && check "mlcroissant validate $(basename "$file")" "$venv/bin/mlcroissant" validate --jsonld "$file"

@@ -84,24 +84,26 @@ extension HTMLReport {
                 "\(kept.arm ?? "a training step"): at most \(kept.words(Words.bytes))")
         }
         group("Machine")
-        let inputs = run.inputs.flatMap { input in
-            Self.shown(input.files).map { file -> [String: String] in
-                [
-                    "path": clean(
-                        (input.shownPath ?? input.path) + (file.path.isEmpty ? "" : "/" + file.path)
-                    ),
-                    "kind": input.kind, "licence": clean(input.licence ?? "not stated"),
-                    "hash": file.sha256.isEmpty ? "" : String(file.sha256.prefix(16)) + "…",
-                ]
+        let inputs = run.inputs.map { input -> [String: Any] in
+            let only = input.files.count == 1 ? input.files.first : nil
+            let path = input.shownPath ?? input.path
+            var entry = hashed(
+                only, as: path + (only.map { $0.path.isEmpty ? "" : "/" + $0.path } ?? ""))
+            entry["kind"] = clean(input.kind)
+            entry["licence"] = clean(input.licence ?? "not stated")
+            entry["hasFiles"] = only == nil
+            entry["count"] = input.files.count
+            if only == nil {
+                entry["files"] = Self.shown(input.files).map { hashed($0, as: $0.path) }
             }
+            return entry
         }
         let artifacts = run.artifacts.flatMap { artifact in
-            Self.shown(artifact.files).map { file -> [String: String] in
-                [
-                    "path": clean(artifact.name + (file.path.isEmpty ? "" : "/" + file.path)),
-                    "size": Words.bytes(file.size),
-                    "hash": file.sha256.isEmpty ? "" : String(file.sha256.prefix(16)) + "…",
-                ]
+            Self.shown(artifact.files).map { file -> [String: Any] in
+                var entry = hashed(
+                    file, as: artifact.name + (file.path.isEmpty ? "" : "/" + file.path))
+                entry["size"] = Words.bytes(file.size)
+                return entry
             }
         }
         var context: [String: Any] = [
@@ -119,6 +121,15 @@ extension HTMLReport {
         ]
         addAttempts(to: &context)
         return Self.render(ReportTemplate.provenance, context)
+    }
+
+    /// A file's name and the beginning of its hash, where it has one.
+    private func hashed(_ file: RunFacts.Member?, as name: String) -> [String: Any] {
+        var entry: [String: Any] = ["path": clean(name)]
+        if let hash = file?.sha256, !hash.isEmpty {
+            entry["hash"] = clean(String(hash.prefix(16))) + "…"
+        }
+        return entry
     }
 
     /// The first twenty files of a folder, and a line that counts the others.

@@ -43,7 +43,7 @@ enum ReportStyle {
         @media (min-width:44rem){details.toc nav ol{columns:2;column-gap:2rem}details.toc nav .part{margin:0;padding:0;border:0}}
         code,pre{font-family:ui-monospace,'SF Mono',Menlo,Consolas,'DejaVu Sans Mono',monospace;font-size:.82em}
         pre{background:var(--card);border:1px solid var(--line);border-radius:6px;padding:.7rem .9rem;overflow-x:auto;line-height:1.5;margin:.5rem 0;white-space:pre;tab-size:4}
-        pre code{font-size:1em}:not(pre)>code{background:var(--card);border-radius:4px;padding:.08em .3em;overflow-wrap:anywhere}
+        pre code{font-size:1em}:not(pre)>code{background:var(--card);border-radius:4px;padding:.08em .18em;overflow-wrap:anywhere}td>code:only-child{white-space:nowrap}
         pre.out{max-height:26rem;overflow:auto;background:transparent;border-left:3px solid var(--line);border-radius:0;border-width:0 0 0 3px;padding:.2rem .9rem}
         pre.wrap{white-space:pre-wrap;overflow-wrap:anywhere}
         pre.err{border-left-color:var(--l1)}pre.err.bad{border-left-color:var(--bad);color:inherit}
@@ -55,7 +55,7 @@ enum ReportStyle {
         details.cell>summary .name,details.metric>summary .name{color:var(--ink);font-weight:600}
         summary:focus-visible,a:focus-visible,[tabindex]:focus-visible{outline:2px solid var(--link);outline-offset:2px}
         .k{color:var(--k)}.s{color:var(--s)}.n{color:var(--n)}.t{color:var(--t)}.c{color:var(--c);font-style:italic}
-        .value{color:var(--value);font-variant-numeric:tabular-nums;text-decoration:underline dotted;text-underline-offset:.2em}.missing{color:var(--bad)}
+        .value{color:var(--value);font-variant-numeric:tabular-nums;text-decoration:underline var(--line);text-decoration-thickness:1px;text-underline-offset:.25em}.missing{color:var(--bad)}
         .scroll{overflow-x:auto}
         table{border-collapse:collapse;font-size:.87rem;line-height:1.4;margin:.8rem 0;font-variant-numeric:tabular-nums}
         th,td{text-align:left;padding:.3rem 1rem .3rem 0;border-bottom:1px solid var(--line);vertical-align:top}
@@ -68,7 +68,8 @@ enum ReportStyle {
         details.metric>summary .name::before{content:"\\25B8\\A0";font-size:.8em;font-weight:400;color:var(--soft)}details.metric[open]>summary .name::before{content:"\\25BE\\A0"}details.metric>summary::-webkit-details-marker{display:none}
         .interval{display:block;width:200px;height:18px}.interval line{stroke:var(--l0);stroke-width:2}.interval circle{fill:var(--l0)}.interval .grid{stroke:var(--line);stroke-width:1}
         figure{margin:1.4rem 0}
-        figure img{display:block;width:100%;max-width:40rem;height:auto}
+        figure img{display:block;width:100%;max-width:37rem;height:auto}
+        .files{list-style:none;margin:.2rem 0 .3rem;padding:0;color:var(--soft)}.files code{white-space:nowrap}td summary{color:inherit;font-size:inherit}
         figcaption{font-size:.88rem;color:var(--soft);margin-top:.4rem}figcaption b{color:var(--ink);font-weight:600}
         .chart{display:block;width:100%;height:auto;overflow:visible;margin-top:.4rem}
         .chart text{fill:var(--soft);font:13px system-ui,'Liberation Sans','DejaVu Sans',sans-serif}.chart .grid{stroke:var(--line);stroke-width:1}
@@ -98,12 +99,12 @@ enum ReportStyle {
         .page{grid-template-columns:minmax(15rem,1fr) minmax(0,46rem) minmax(3rem,1fr);column-gap:3.5rem}
         nav.side{display:block;grid-column:1;grid-row:1/4;justify-self:end;width:15rem;font-size:.86rem;line-height:1.4;position:sticky;top:0;align-self:start;max-height:100vh;overflow-y:auto;padding:3rem 0 2rem}
         details.toc{display:none}}
-        @media (max-width:34rem){body{font-size:16px}.chart text{font-size:22px}.chart path{stroke-width:2.5}h1{font-size:1.6rem}header.top{padding-top:1.5rem}.panel dl{grid-template-columns:1fr;gap:0}.panel dd{margin-bottom:.5rem}th,td{padding-right:.7rem}}
+        @media (max-width:34rem){body{font-size:16px}.chart text{font-size:22px}.chart path{stroke-width:2.5}h1{font-size:1.6rem}figure>.scroll{margin-inline:-1.25rem}figure img{min-width:26rem}header.top{padding-top:1.5rem}.panel dl{grid-template-columns:1fr;gap:0}.panel dd{margin-bottom:.5rem}th,td{padding-right:.7rem}tbody th,td:first-child{min-width:7rem}}
         @page{margin:18mm 17mm 20mm;@bottom-center{content:counter(page) " / " counter(pages);font:9pt system-ui,sans-serif;color:#444}}
         @media print{:root{--ink:#000;--soft:#444;--paper:#fff;--card:#fff;--line:#bbb;--link:#000;--value:#000}
         body{font-size:10.5pt;line-height:1.45}.page{display:block;padding:0}nav.side,details.toc,.skip,figcaption details{display:none}header.top{padding-top:0}
         pre{white-space:pre-wrap;overflow-wrap:anywhere;max-height:none!important}.scroll{overflow:visible}.flow{min-width:0}figure img{max-width:26rem}.chart{max-width:34rem}
         figure,tr,.claims li{break-inside:avoid}h2,h3,h4,thead{break-after:avoid}p{orphans:3;widows:3}a{text-decoration:none}.value{text-decoration:none}
-        details.cell{break-inside:avoid}}
+        details.cell{break-inside:avoid}.label{break-after:avoid}figure{margin:1rem 0}}
         """
 }

@@ -54,12 +54,12 @@ enum ReportTemplate {
         <details class="cell" id="cell-{{anchor}}"><summary><span class="name">{{id}}</span> · {{place}}{{#time}} · {{time}}{{/time}}{{#mark}} · <strong class="{{markClass}}">{{mark}}</strong>{{/mark}}</summary>
         <pre tabindex="0" role="region" aria-label="Code of cell {{id}}"><code>{{{code}}}</code></pre></details>
         {{#outputs}}{{#heading}}<p class="label">{{heading}}</p>{{/heading}}<pre class="out{{class}}" tabindex="0" role="region" aria-label="{{label}}">{{text}}</pre>{{#cut}}<p class="note">{{cut}}</p>{{/cut}}
-        {{/outputs}}{{{figures}}}{{#hasClaims}}<ul class="claims">{{#claims}}<li class="{{class}}"><span class="words"><strong class="{{class}}">{{verdict}}</strong> {{text}}</span>{{#evidence}}<span class="why">{{evidence}}</span>{{/evidence}}</li>
+        {{/outputs}}{{{figures}}}{{#hasClaims}}<ul class="claims">{{#claims}}<li class="{{class}}"><span class="words"><strong class="{{class}}">{{verdict}}</strong> {{text}}</span></li>
         {{/claims}}</ul>{{/hasClaims}}
         """
 
     static let figure = """
-        <figure id="figure-{{number}}">{{#source}}<img src="{{{source}}}" alt="{{alt}}" width="560" height="{{height}}">{{/source}}{{^source}}<p class="note">The figure could not be drawn here; its numbers are in the bundle.</p>{{/source}}<figcaption><b>Figure {{number}}.</b> {{title}}{{#words}}<details class="more"><summary>In words</summary>{{words}}</details>{{/words}}</figcaption></figure>
+        <figure id="figure-{{number}}">{{#source}}<div class="scroll" tabindex="0" role="region" aria-label="Figure {{number}}"><img src="{{{source}}}" alt="{{alt}}" width="560" height="{{height}}"></div>{{/source}}{{^source}}<p class="note">The figure could not be drawn here; its numbers are in the bundle.</p>{{/source}}<figcaption><b>Figure {{number}}.</b> {{title}}{{#words}}<details class="more"><summary>In words</summary>{{words}}</details>{{/words}}</figcaption></figure>
 
         """
 
@@ -69,10 +69,10 @@ enum ReportTemplate {
         {{/facts}}</dl>
         {{{after}}}{{/groups}}
         {{#hasInputs}}<div class="scroll" tabindex="0" role="region" aria-label="Data read"><table><caption>Data read</caption><thead><tr><th scope="col">file</th><th scope="col">kind</th><th scope="col">licence</th><th scope="col">SHA-256</th></tr></thead><tbody>
-        {{#inputs}}<tr><td>{{path}}</td><td>{{kind}}</td><td>{{licence}}</td><td><code>{{hash}}</code></td></tr>
+        {{#inputs}}<tr><td>{{#hasFiles}}<details><summary>{{path}}: {{count}} files</summary><ul class="files">{{#files}}<li>{{path}}{{#hash}} <code>{{hash}}</code>{{/hash}}</li>{{/files}}</ul></details>{{/hasFiles}}{{^hasFiles}}{{path}}{{/hasFiles}}</td><td>{{kind}}</td><td>{{licence}}</td><td>{{#hash}}<code>{{hash}}</code>{{/hash}}</td></tr>
         {{/inputs}}</tbody></table></div>{{/hasInputs}}
         {{#hasArtifacts}}<div class="scroll" tabindex="0" role="region" aria-label="Made by this run"><table><caption>Made by this run</caption><thead><tr><th scope="col">artifact</th><th scope="col" class="num">size</th><th scope="col">SHA-256</th></tr></thead><tbody>
-        {{#artifacts}}<tr><td>{{path}}</td><td class="num">{{size}}</td><td><code>{{hash}}</code></td></tr>
+        {{#artifacts}}<tr><td>{{path}}</td><td class="num">{{size}}</td><td>{{#hash}}<code>{{hash}}</code>{{/hash}}</td></tr>
         {{/artifacts}}</tbody></table></div>{{/hasArtifacts}}
         {{{flow}}}
         <h3 id="replays">Replays</h3>
