@@ -329,15 +329,19 @@ public struct FailureRecord: Sendable, Equatable {
     public var code: Int
     /// Where it happened, innermost first; the recorder turns them into lines.
     public var frames: [FrameAddress]
+    /// `errno` at that moment: what the system had last refused to the cell; 0 for nothing.
+    public var errorNumber: Int
 
     public init(
-        cell: Int, reason: Reason, message: String, code: Int = 0, frames: [FrameAddress] = []
+        cell: Int, reason: Reason, message: String, code: Int = 0, frames: [FrameAddress] = [],
+        errorNumber: Int = 0
     ) {
         self.cell = cell
         self.reason = reason
         self.message = message
         self.code = code
         self.frames = frames
+        self.errorNumber = errorNumber
     }
 }
 

@@ -326,6 +326,7 @@ extension ByteWriter {
             $0.string($1.object)
             $0.integer($1.offset)
         }
+        int(failure.errorNumber)
     }
 }
 
@@ -349,6 +350,7 @@ extension ByteReader {
             FrameAddress(object: try r.string(), offset: try r.integer())
         }
         return FailureRecord(
-            cell: cell, reason: reason, message: message, code: code, frames: frames)
+            cell: cell, reason: reason, message: message, code: code, frames: frames,
+            errorNumber: try int())
     }
 }

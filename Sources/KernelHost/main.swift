@@ -10,8 +10,11 @@ func fail(_ message: String) -> Never {
 }
 
 // With a second argument it only says what arithmetic a run would use, for `study doctor`.
-let describes = CommandLine.arguments.count == 3 && CommandLine.arguments[2] == "--arithmetic"
-guard CommandLine.arguments.count == 2 || describes else {
+let word = CommandLine.arguments.count == 3 ? CommandLine.arguments[2] : ""
+let describes = word == "--arithmetic"
+// What this process may write to is descriptor 4, beside the recorder's socket.
+let isConfined = word == "--confined"
+guard CommandLine.arguments.count == 2 || describes || isConfined else {
     fail("this process is started by `study run`; type `study --help`")
 }
 guard let library = dlopen(CommandLine.arguments[1], RTLD_NOW | RTLD_GLOBAL) else {
@@ -24,5 +27,5 @@ if describes, let symbol = dlsym(library, "study_describe_arithmetic") {
 guard let symbol = dlsym(library, "study_kernel_main") else {
     fail("\(CommandLine.arguments[1]) is not the Study library of this version")
 }
-typealias Main = @convention(c) (Int32) -> Int32
-exit(unsafeBitCast(symbol, to: Main.self)(3))
+typealias Main = @convention(c) (Int32, Int32) -> Int32
+exit(unsafeBitCast(symbol, to: Main.self)(3, isConfined ? 4 : -1))

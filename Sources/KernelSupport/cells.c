@@ -83,6 +83,7 @@ void ks_run_cell(int (*entry)(int, char **), int cell, struct ks_outcome *outcom
     inside.uc_stack.ss_size = stack_size;
     inside.uc_link = &host;
     makecontext(&inside, trampoline, 0);
+    errno = 0;
     swapcontext(&host, &inside);
 
     // A child that the cell forked must not go on as a second kernel.
@@ -102,12 +103,13 @@ EXPORT SWIFTCC void __wrap_swift_errorInMain(void *error) {
         abort();
     }
     current->error = error;
-    current->frame_count = ks_throw_frames(error, current->frames, KS_MAXIMUM_FRAMES);
+    current->frame_count = ks_throw_frames(error, current->frames, KS_MAXIMUM_FRAMES, &current->error_number);
     leave(KS_THREW);
 }
 
 // The caller of the function in which this stands, outwards.
 #define KEEP_FRAMES() \
+    current->error_number = errno; \
     current->frame_count = ks_walk((uintptr_t)__builtin_return_address(0) - 1, \
         *(uintptr_t *)__builtin_frame_address(0), current->frames, KS_MAXIMUM_FRAMES)
 

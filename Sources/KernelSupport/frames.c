@@ -1,6 +1,7 @@
 // Where we are: frame pointers (Swift keeps them), and the place of the last throw.
 #include "internal.h"
 #include "KernelSupport.h"
+#include <errno.h>
 #include <dlfcn.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -104,6 +105,7 @@ enum { throw_depth = 32, ring_size = 32 };
 // place is lost, never wrong by more than that throw.
 static struct {
     const void *error;
+    int number;
     size_t count;
     uintptr_t frames[throw_depth];
 } ring[ring_size];
@@ -128,6 +130,7 @@ static size_t walk_here(uintptr_t *frames, size_t capacity) {
 static void will_throw(void *error) {
     size_t i = atomic_fetch_add_explicit(&next_entry, 1, memory_order_relaxed) % ring_size;
     ring[i].error = error;
+    ring[i].number = errno;
     ring[i].count = walk_here(ring[i].frames, throw_depth);
 }
 
@@ -143,13 +146,14 @@ void ks_throws_start(void) {
     if (typed) __atomic_store_n(typed, (void *)will_throw_typed, __ATOMIC_RELEASE);
 }
 
-size_t ks_throw_frames(const void *error, uintptr_t *frames, size_t capacity) {
+size_t ks_throw_frames(const void *error, uintptr_t *frames, size_t capacity, int *number) {
     size_t newest = atomic_load(&next_entry);
     for (size_t back = 1; back <= ring_size && back <= newest; back++) {
         size_t i = (newest - back) % ring_size;
         if (ring[i].error != NULL && ring[i].error != error) continue;
         size_t count = ring[i].count < capacity ? ring[i].count : capacity;
         memcpy(frames, ring[i].frames, count * sizeof *frames);
+        *number = ring[i].number;
         return count;
     }
     return 0;

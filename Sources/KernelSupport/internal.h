@@ -29,7 +29,8 @@ void ks_throws_start(void);
 
 /// The frames of the last throw of `error`, or of a later typed throw (a typed error is boxed after it
 /// was thrown, so its address says nothing); 0 where neither is among the last 32.
-size_t ks_throw_frames(const void *error, uintptr_t *frames, size_t capacity);
+/// `number` becomes what `errno` was.
+size_t ks_throw_frames(const void *error, uintptr_t *frames, size_t capacity, int *number);
 
 /// The guard page below the running cell's stack.
 int ks_is_stack_guard(uintptr_t address);

@@ -2,6 +2,7 @@
 // output that waits in stdio, and the place.
 #include "internal.h"
 #include "KernelSupport.h"
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,7 +32,7 @@ static void put_text(const char *text) {
     put(text, strlen(text));
 }
 
-static void build_report(int number, const char *message, const uintptr_t *frames, size_t count) {
+static void build_report(int number, int refused, const char *message, const uintptr_t *frames, size_t count) {
     enum { failure_kind = 13 };
     report_length = 4;
     uint8_t kind = failure_kind;
@@ -53,6 +54,7 @@ static void build_report(int number, const char *message, const uintptr_t *frame
         located++;
     }
     memcpy(report + place, &located, sizeof located);
+    put_i64(refused);
     uint32_t length = (uint32_t)report_length - 4;
     memcpy(report, &length, sizeof length);
 }
@@ -64,6 +66,7 @@ static void flush_stdio(FILE *file) {
 }
 
 static void handle(int number, siginfo_t *info, void *context) {
+    int refused = errno;
     static volatile sig_atomic_t entered = 0;
     // What comes from outside (the recorder's stop) reaches any thread of ours, the flusher among them; the cell's place
     // is on the main one.
@@ -91,7 +94,7 @@ static void handle(int number, siginfo_t *info, void *context) {
         size_t count = ks_waiting_frames(frames, KS_MAXIMUM_FRAMES / 2);
         count += ks_unwind(pc, sp, fp, frames + count, KS_MAXIMUM_FRAMES - count);
         int overflow = number == SIGSEGV && ks_is_stack_guard((uintptr_t)info->si_addr);
-        build_report(number, overflow ? "stack overflow" : "", frames, count);
+        build_report(number, refused, overflow ? "stack overflow" : "", frames, count);
         flush_stdio(stdout);
         flush_stdio(stderr);
         ks_flush_from_handler(report, report_length);

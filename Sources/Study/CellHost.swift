@@ -5,10 +5,12 @@ internal import Events
 internal import Glibc
 internal import KernelSupport
 
-/// What `study-kernel` calls once it has loaded this library; `socket` is the recorder's end.
-/// Returns the exit status of the process.
+/// What `study-kernel` calls once it has loaded this library; `socket` is the recorder's end, `rules` what this process
+/// may write to, or -1 where the system has no such rules. Returns the exit status of the process.
 @_cdecl("study_kernel_main")
-public func studyKernelMain(_ socket: Int32) -> Int32 {
+public func studyKernelMain(_ socket: Int32, _ rules: Int32) -> Int32 {
+    // Before any thread is there: each is shut in as the one that starts it.
+    if rules >= 0, ks_confine(rules) != 0 { return Int32(KS_CANNOT_START) }
     // Out of the way of a cell that closes the descriptors it did not open, one by one from 3.
     let moved = fcntl(socket, F_DUPFD_CLOEXEC, 200)
     guard moved >= 0 else { return Int32(KS_CANNOT_START) }
@@ -138,23 +140,27 @@ private func failure(of cell: Int, _ outcome: ks_outcome) -> FailureRecord? {
             message = describe(error)
         }
         return FailureRecord(
-            cell: cell, reason: .thrown, message: message, frames: frames(of: outcome))
+            cell: cell, reason: .thrown, message: message, frames: frames(of: outcome),
+            errorNumber: Int(outcome.error_number))
     case KS_CLOSED:
         return FailureRecord(
             cell: cell, reason: .exit,
             message:
                 "the cell closed the connection to the recorder; close what you opened, by name",
-            frames: frames(of: outcome))
+            frames: frames(of: outcome),
+            errorNumber: Int(outcome.error_number))
     case KS_FORKED:
         return FailureRecord(
             cell: cell, reason: .exit,
             message: "the cell called fork(); start other programs with posix_spawn or Subprocess",
-            frames: frames(of: outcome))
+            frames: frames(of: outcome),
+            errorNumber: Int(outcome.error_number))
     default:
         return FailureRecord(
             cell: cell, reason: .exit,
             message: "the cell called exit(\(outcome.status))", code: Int(outcome.status),
-            frames: frames(of: outcome))
+            frames: frames(of: outcome),
+            errorNumber: Int(outcome.error_number))
     }
 }
 

@@ -155,9 +155,12 @@ extension BundleReplay {
             let scratch = options.scratch ?? Inside.work
             let contents = BundleContents(
                 bag: bundle, verification: try BundleVerifier.reading(bundle))
-            let replay = try BundledRun(
+            var replay = try BundledRun(
                 contents, root: scratch + "/replay", view: view, threads: threads,
                 memory: options.maxMemory.flatMap(Size.bytes))
+            // The sandbox's one writable folder is the cells' to do with as they like; it is thrown away, and what they leave in it
+            // is judged in another sandbox.
+            replay.replayer.writable = [scratch]
             switch part {
             case .run:
                 let found = try contents.findMissing(in: options.inputs, bundle: bundle)
@@ -189,7 +192,7 @@ enum InsideSandbox: String, ExpressibleByArgument {
 struct BundledRun {
     let contents: BundleContents
     let original: RunRecord
-    let replayer: Replayer
+    var replayer: Replayer
 
     /// - Parameter root: A folder in which nobody else has written.
     init(

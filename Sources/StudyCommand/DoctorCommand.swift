@@ -150,6 +150,15 @@ enum Machine {
                     found: found ?? "not found; needed for \(purpose)",
                     mend: "apt-get install \(package)"))
         }
+        findings.append(
+            Finding(
+                what: "writes outside", state: Confinement.version > 0 ? .good : .note,
+                found: Confinement.version > 0
+                    ? "a cell's writes outside its project are refused (Landlock \(Confinement.version))"
+                    : "a cell can write wherever you can: \(Confinement.fact)",
+                mend:
+                    "use Linux 5.19 or later with Landlock among its security modules (the boot parameter lsm=)"
+            ))
         findings.append(disk(root))
         let writable = access(root, W_OK) == 0
         findings.append(

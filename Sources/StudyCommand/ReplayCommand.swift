@@ -57,6 +57,12 @@ struct ReplayCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Only this cell, and the cells that it needs.", valueName: "id"))
     var cell: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Let cells write below this folder too, as the run's could; may be given again.",
+            valueName: "folder"))
+    var writable: [String] = []
+
     @Flag(help: "Keep the scratch folder, and say where it is.")
     var keep = false
 
@@ -68,6 +74,7 @@ struct ReplayCommand: AsyncParsableCommand {
         if let threads, threads <= 0 {
             throw ValidationError("--threads is a positive number, not \(threads).")
         }
+        try WritableFolders.check(writable)
         if let spot, spot <= 0 {
             throw ValidationError("--spot is a positive number of segments, not \(spot).")
         }
@@ -79,7 +86,8 @@ struct ReplayCommand: AsyncParsableCommand {
     func run() async throws {
         if BundleReplay.isBundle(name) {
             let parts = [
-                (overSeeds, "--over-seeds"), (bisect, "--bisect"), (spot != nil, "--spot"),
+                (!writable.isEmpty, "--writable"), (overSeeds, "--over-seeds"),
+                (bisect, "--bisect"), (spot != nil, "--spot"),
                 (cell != nil, "--cell"),
             ]
             if let option = parts.first(where: \.0)?.1 {
@@ -117,7 +125,8 @@ struct ReplayCommand: AsyncParsableCommand {
         if let cell { try Replayer.check(cell, ran: original) }
         view.note("expected: \(Replayer.expectation(original, threads: threads).text)")
         let replayer = Replayer(
-            ledger: ledger, root: options.root, view: view, threads: threads, keep: keep)
+            ledger: ledger, root: options.root, view: view, threads: threads,
+            writable: writable.map(realPath), keep: keep)
         if let cell { return try await replayer.replay(cell: cell, of: original) }
         if overSeeds { return try await replayer.replayOverSeeds(original) }
         if bisect { return try await replayer.bisect(original) }

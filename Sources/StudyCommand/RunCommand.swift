@@ -18,6 +18,10 @@ struct RunCommand: AsyncParsableCommand {
             A study whose front matter says `inputs: {aligned: {study: other.md, artifact: aligned}}` takes that \
             artifact from the newest run of other.md with the same text, parameters, seed, data and engine; \
             where there is none, other.md runs first.
+
+            Cells, and the programs that they start, may read what you may; they write below the project (the \
+            repository, or the study's folder), the temporary folder and /dev, and nowhere else: Linux refuses it \
+            (Landlock, Linux 5.19 or later; `study doctor` says whether it is there).
             """)
 
     @Argument(help: "The study's Markdown file.", completion: .file(extensions: ["md"]))
@@ -49,6 +53,11 @@ struct RunCommand: AsyncParsableCommand {
     @Option(help: "End the study when it holds more memory than this, as 8G.")
     var memory: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Let cells write below this folder too; may be given again.", valueName: "folder"))
+    var writable: [String] = []
+
     @Option(help: ArgumentHelp("The folder that holds .study.", valueName: "folder"))
     var ledger: String?
 
@@ -64,6 +73,7 @@ struct RunCommand: AsyncParsableCommand {
         if let memory, Size.bytes(memory) == nil {
             throw ValidationError("--memory is a size such as 512M or 8G, not '\(memory)'.")
         }
+        try WritableFolders.check(writable)
         guard threads >= 0 else { throw ValidationError("--threads cannot be negative.") }
     }
 
@@ -77,6 +87,7 @@ struct RunCommand: AsyncParsableCommand {
         request.tier = tier
         request.memory = memory.flatMap(Size.bytes)
         request.requiresClean = requireClean
+        request.writable = writable.map(realPath)
         // Cells run in the study's folder: a relative path would mean another place there.
         request.ledgerRoot = ledger.map { URL(fileURLWithPath: $0).standardizedFileURL.path }
         let outcome: RunOutcome

@@ -28,7 +28,7 @@ import Testing
         .failure(
             FailureRecord(
                 cell: 2, reason: .trap, message: "m", code: 4,
-                frames: [FrameAddress(object: "/a.so", offset: 4096)])),
+                frames: [FrameAddress(object: "/a.so", offset: 4096)], errorNumber: 13)),
         .flush(request: 11),
         .cellEnded(cell: 2, time: time),
     ]

@@ -28,10 +28,16 @@ struct ks_outcome {
     int status;
     /// The `SwiftError *` that was thrown, retained.
     void *_Nullable error;
+    /// `errno` at that moment: what the system had last refused, 0 where nothing since the cell began.
+    int error_number;
     /// Where the throw or the exit was, innermost first: addresses within the calling instructions.
     size_t frame_count;
     uintptr_t frames[KS_MAXIMUM_FRAMES];
 };
+
+/// Puts this process, and all that it starts, under a set of Landlock's rules. To be called before any thread is started.
+/// 0, or -1 with the reason on standard error.
+int ks_confine(int rules);
 
 /// Installs what cells need in this process, once: signal handlers, the main actor's queue, the
 /// record of throws. `socket` is where frames go.

@@ -63,6 +63,8 @@ struct RawFailure {
     var frames: [FrameAddress] = []
     /// What the cell wrote last on standard error: Swift's runtime says there why it trapped.
     var lastErrors = ""
+    /// `errno` when it happened.
+    var errorNumber = 0
 }
 
 extension CellFailure {

@@ -17,7 +17,11 @@ final class KernelProcess {
     /// - Parameters:
     ///   - folder: The working directory of the cells.
     ///   - environment: Added to ours.
-    init(_ installation: Installation, folder: String, environment: [String: String]) throws {
+    ///   - confinement: Where it may write; nil for anywhere.
+    init(
+        _ installation: Installation, folder: String, environment: [String: String],
+        confinement: Confinement? = nil
+    ) throws {
         var pair: [Int32] = [-1, -1]
         var out: [Int32] = [-1, -1]
         var err: [Int32] = [-1, -1]
@@ -35,6 +39,10 @@ final class KernelProcess {
         posix_spawn_file_actions_adddup2(&actions, out[1], 1)
         posix_spawn_file_actions_adddup2(&actions, err[1], 2)
         posix_spawn_file_actions_adddup2(&actions, pair[1], 3)
+        // After the socket, which may have had this number.
+        let rules = try confinement?.ruleset()
+        defer { if let rules { close(rules) } }
+        if let rules { posix_spawn_file_actions_adddup2(&actions, rules, 4) }
         posix_spawn_file_actions_addchdir_np(&actions, folder)
 
         var attributes = posix_spawnattr_t()
@@ -55,7 +63,8 @@ final class KernelProcess {
         var variables = ProcessInfo.processInfo.environment
         variables.merge(environment) { $1 }
         let words: [UnsafeMutablePointer<CChar>?] = [
-            strdup(installation.kernel), strdup(installation.library), nil,
+            strdup(installation.kernel), strdup(installation.library),
+            rules == nil ? nil : strdup("--confined"), nil,
         ]
         let settings: [UnsafeMutablePointer<CChar>?] =
             variables.map { strdup("\($0.key)=\($0.value)") } + [nil]

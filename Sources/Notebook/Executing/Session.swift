@@ -49,6 +49,7 @@ package final class Session {
     let limits: Limits
     let kernel: KernelProcess
     let observer: any SessionObserver
+    private let confinement: Confinement?
 
     /// The most memory that the cells' process had, in bytes; known where it was still alive at the end.
     package private(set) var peakMemory: UInt64?
@@ -71,10 +72,13 @@ package final class Session {
     private static let grace = 10.0
 
     /// Starts the kernel.
-    /// - Parameter folder: The working directory of the cells: the study's.
+    /// - Parameters:
+    ///   - folder: The working directory of the cells: the study's.
+    ///   - confinement: Where cells may write.
     package init(
         _ study: StudyFile, _ program: Program, sourceName: String, compiler: Compiler,
-        limits: Limits, folder: String, observer: any SessionObserver
+        limits: Limits, folder: String, confinement: Confinement? = nil,
+        observer: any SessionObserver
     ) throws {
         self.study = study
         self.program = program
@@ -82,12 +86,13 @@ package final class Session {
         self.compiler = compiler
         self.limits = limits
         self.observer = observer
+        self.confinement = confinement
         kernel = try KernelProcess(
             compiler.installation, folder: folder,
             environment: [
                 // Our own report replaces Swift's, which would start another process.
                 "SWIFT_BACKTRACE": "enable=no"
-            ])
+            ], confinement: confinement)
     }
 
     var cell: Int { program.units[min(unit, program.units.count - 1)].cell }
@@ -100,10 +105,10 @@ package final class Session {
         kernel.end()
         if interrupted { return .interrupted(cell: cell) }
         guard let raw else { return .finished }
-        return .failed(
-            await CellFailure(
-                raw, in: study, sourceName: sourceName, library: program.library,
-                toolchain: compiler.toolchain))
+        let failure = await CellFailure(
+            raw, in: study, sourceName: sourceName, library: program.library,
+            toolchain: compiler.toolchain)
+        return .failed(confinement?.explain(failure, raw) ?? failure)
     }
 
     /// The loop; gives what went wrong.
@@ -240,7 +245,7 @@ package final class Session {
             }
         return RawFailure(
             cell: current, reason: reason, message: record.message, code: record.code,
-            frames: record.frames, lastErrors: errors)
+            frames: record.frames, lastErrors: errors, errorNumber: record.errorNumber)
     }
 
     // MARK: - Output

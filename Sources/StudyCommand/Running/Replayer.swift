@@ -15,6 +15,8 @@ struct Replayer {
     let view: RunView
     /// Threads of the engine, instead of the original's.
     var threads: Int?
+    /// What cells may write to beside the scratch worktree: folders, in full.
+    var writable: [String] = []
     /// Leave the scratch worktree where it is, and say where.
     var keep = false
     /// End the replay when its cells hold more bytes, instead of the study's own limit.
@@ -288,7 +290,9 @@ struct Replayer {
         _ original: RunRecord, in tree: Restoration, only cell: String? = nil,
         segments: [TrainingSegment] = [], watch: ((Event) -> String?)? = nil
     ) async throws -> RunOutcome {
+        sayWritable(original)
         var request = RunRequest(file: tree.study)
+        request.writable = writable
         request.parameters = original.parameters.map { "\($0.name)=\($0.value)" }
         request.seed = original.seed
         request.tier = original.tier
@@ -308,6 +312,16 @@ struct Replayer {
         code.root = tree.folder
         request.code = code
         return try await StudyRunner(request, view: view).run()
+    }
+
+    /// What a record says of folders is its author's word: whoever replays it opens them by name, or not.
+    private func sayWritable(_ original: RunRecord) {
+        let named = original.environment.facts.filter { $0.name.hasPrefix("run.writable.") }
+        for folder in named.map(\.value) where !writable.contains(folder) {
+            view.note(
+                "run \(original.id) could write below \(folder) too; this replay may not: add --writable \(RunCommand.quoted(folder)) where it should"
+            )
+        }
     }
 
     /// Compares a replay on this ledger with its original, and keeps the verdict.

@@ -22,6 +22,8 @@ struct RunRequest {
     var threads = 0
     var memory: UInt64?
     var requiresClean = false
+    /// What cells may write to beside the project: folders, in full.
+    var writable: [String] = []
     /// The folder in which `.study` lies; found from the study where nothing is given.
     var ledgerRoot: String?
     /// The folder that stands for the repository's root when files are looked for, where that is not
@@ -149,6 +151,10 @@ final class StudyRunner {
             : Self.wantedThreads
                 ?? Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
         environment["engine.threads"] = "\(threads)"
+        environment["run.writes_outside"] = Confinement.fact
+        for (place, folder) in request.writable.enumerated() {
+            environment["run.writable.\(place + 1)"] = folder
+        }
 
         var opening = RunOpening(
             study: name, text: study.text, title: study.title, seed: seed, tier: request.tier,
@@ -200,7 +206,10 @@ final class StudyRunner {
             let session = try Session(
                 study, program, sourceName: name, compiler: compiler,
                 limits: Session.Limits(memory: request.memory ?? study.frontMatter.memory),
-                folder: Self.folder(of: request.file), observer: recorder)
+                folder: Self.folder(of: request.file),
+                confinement: Confinement(
+                    project: [project(root, code), scratch], named: request.writable),
+                observer: recorder)
             recorder.session = session
             end = await session.run(
                 RunSettings(
@@ -225,6 +234,13 @@ final class StudyRunner {
         outcome.upstreams = upstreams
         outcome.made = resolver.made
         return outcome
+    }
+
+    /// The folder in which cells may write as they like: the repository's, or the study's own.
+    private func project(_ root: String, _ code: CodeIdentity) -> String {
+        if let root = request.filesRoot ?? code.root { return root }
+        let folder = Self.folder(of: request.file)
+        return relativePath(folder, to: realPath(root)) == nil ? folder : root
     }
 
     /// What STUDY_THREADS asks for, where it is a number of threads.

@@ -235,6 +235,7 @@ final class UpstreamResolver {
         request.threads = self.request.threads
         request.memory = self.request.memory
         request.requiresClean = self.request.requiresClean
+        request.writable = self.request.writable
         request.ledgerRoot = root
         request.shownPath = upstream.study.path
         request.upstreams = try await links(of: upstream)
@@ -243,6 +244,7 @@ final class UpstreamResolver {
             ["study", "run", upstream.study.path] + upstream.arguments.flatMap { ["-p", $0] }
             + (upstream.seed == upstream.study.seed ? [] : ["--seed", "\(upstream.seed)"])
             + (request.tier == "portable" ? [] : ["--tier", request.tier])
+            + request.writable.flatMap { ["--writable", $0] }
         let outcome = try await StudyRunner(request, view: view).run()
         RunCommand.show(outcome, view)
         func refused(_ what: String, _ mend: String) -> ProvenanceError {
