@@ -183,7 +183,7 @@ void EK(gemm_decode)(const ek_matrix *x, long row, long rows, long columns, floa
 
 /// How far ahead of the arithmetic A is fetched, which the core's own prefetcher does too late: k steps where it is
 /// packed, elements along each row where it is read as it lies. Measured on Zen 5.
-enum { packedAhead = 40, rowAhead = 512 };
+enum { packedAhead = 40, rowAhead = 256 };
 
 /// c[mr, 16 nv] (+)= a · b over kc. Element (i, p) of a is a[i * aRow + p * aStep], row p of b begins at
 /// b + p * bStep. `columns` of the lanes are C's. `ahead` and `nextC`, where given, are on their way to the cache

@@ -179,18 +179,22 @@ nonisolated(unsafe) private var soundProduct: ek_sgemm?
                 """)
     }
 
-    @Test func `memory of tensors is counted, and freed blocks serve again`() {
-        // Other suites count beside this one: they free small tensors, so half of a large one must show.
-        let before = TensorMemory.current
-        let large = Tensor(zeros: [16 << 20])
-        #expect(TensorMemory.current.liveBytes >= before.liveBytes + (32 << 20))
-        #expect(large.withUnsafeBytes { $0.count } == 64 << 20)
-        // Other suites run beside this one and may take the block; ask for a size of its own.
-        var odd: Tensor? = Tensor(zeros: [3_333_333])
-        let place = odd!.withUnsafeBytes { $0.baseAddress }
-        odd = nil
-        let again = Tensor(zeros: [3_333_333])
-        #expect(again.withUnsafeBytes { $0.baseAddress } == place)
-        #expect(TensorMemory.current.peakBytes >= before.liveBytes + (32 << 20))
+    /// In a process of its own: other suites' tensors count too.
+    @Test func `memory of tensors is counted, and freed blocks serve again`() async {
+        await #expect(processExitsWith: .success) {
+            let before = TensorMemory.current
+            let large = Tensor(zeros: [16 << 20])
+            #expect(large.withUnsafeBytes { $0.count } == 64 << 20)
+            #expect(TensorMemory.current.liveBytes == before.liveBytes + (64 << 20))
+            #expect(TensorMemory.current.peakBytes >= before.liveBytes + (64 << 20))
+            var odd: Tensor? = Tensor(zeros: [3_333_333])
+            let place = odd!.withUnsafeBytes { $0.baseAddress }
+            let held = TensorMemory.current
+            odd = nil
+            #expect(TensorMemory.current.liveBytes < held.liveBytes)
+            let again = Tensor(zeros: [3_333_333])
+            #expect(again.withUnsafeBytes { $0.baseAddress } == place)
+            #expect(TensorMemory.current.liveBytes == held.liveBytes)
+        }
     }
 }
