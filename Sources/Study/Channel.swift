@@ -18,6 +18,11 @@ final class Channel: @unchecked Sendable {
     private var answers: [UInt64: Reply] = [:]
     private var isClosed = false
     private let nextRequest = Atomic<UInt64>(1)
+    /// The request that was answered last, for whoever looks without the lock.
+    private let lastAnswered = Atomic<UInt64>(0)
+    /// How long a request looks for its answer before it sleeps, in nanoseconds: to be woken takes longer than most
+    /// answers do.
+    private static let patience = 150_000
 
     /// Starts to listen on a connected socket.
     init(socket: Int32) {
@@ -67,6 +72,12 @@ final class Channel: @unchecked Sendable {
         let number = nextRequest.add(1, ordering: .relaxed).oldValue
         send(make(number))
         flush()
+        let began = Self.nanoseconds
+        while lastAnswered.load(ordering: .acquiring) != number,
+            Self.nanoseconds - began < Self.patience
+        {
+            sched_yield()
+        }
         pthread_mutex_lock(lock)
         defer { pthread_mutex_unlock(lock) }
         while true {
@@ -74,6 +85,12 @@ final class Channel: @unchecked Sendable {
             if isClosed { return .refused(request: number, reason: "the recorder has gone") }
             pthread_cond_wait(arrived, lock)
         }
+    }
+
+    private static var nanoseconds: Int {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return time.tv_sec * 1_000_000_000 + time.tv_nsec
     }
 
     /// The recorder's next command; `nil` when the connection has ended.
@@ -121,6 +138,7 @@ final class Channel: @unchecked Sendable {
         switch reply {
         case .flushed(let number), .input(let number, _, _), .refused(let number, _):
             answers[number] = reply
+            lastAnswered.store(number, ordering: .releasing)
         default:
             commands.append(reply)
         }
