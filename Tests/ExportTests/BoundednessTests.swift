@@ -143,7 +143,7 @@ private final class OpenCounter {
         run.inputs[0].files[0] = .init(
             path: "", sha256: PayloadDigest(of: bytes).sha256, size: Int64(size))
         let counter = OpenCounter()
-        let elsewhere = scratch.path + "/root/studies/data/words.jsonl"
+        let elsewhere = try #require(store.root) + "/studies/data/words.jsonl"
         try counter.watch([file, elsewhere])
         let plan = try BundlePlan(
             run, store: store, sourceFiles: [("studies/data/words.jsonl", file)],
